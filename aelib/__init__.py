@@ -1,7 +1,8 @@
 """Layers, losses, penalties and models for autoencoders in Keras 3 on TensorFlow.
 
-Import it before TensorFlow: it starts TensorFlow without the log lines that would otherwise fill a notebook's first cell.
-The modules are imported by name (`from aelib import data, models`); only `aelib.plots` needs matplotlib.
+Import it before TensorFlow: it starts TensorFlow without the log lines that would otherwise fill a notebook's first
+cell. The modules are imported by name (`from aelib import data, models`); only `aelib.plots` needs
+matplotlib.
 """
 
 import contextlib

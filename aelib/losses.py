@@ -11,10 +11,10 @@ class SumSquaredError(keras.losses.Loss):
     """Squared error summed over an example's features and averaged over the batch.
 
     `loss = mean_n sum_j (x_nj - r_nj)^2`, in squared units of the data. For pixels in [0, 1] it is the error that
-    Hinton and Salakhutdinov report; it equals Keras's `mean_squared_error` times the number of features (784 for MNIST).
+    Hinton and Salakhutdinov report; it equals Keras's `mean_squared_error` times the number of features, 784 on MNIST.
 
     Args:
-        reduction: How the examples' errors are joined; a mean over the batch (Keras's `"sum_over_batch_size"`) unless told.
+        reduction: How the examples' errors are joined: Keras's `"sum_over_batch_size"`, the mean, unless told.
         name: The loss's name.
         dtype: The data type it is computed in.
 

@@ -9,14 +9,15 @@ PACKAGE = "aelib"
 class Autoencoder(keras.Model):
     """An encoder and a decoder, trained to rebuild the clean input.
 
-    `z = encoder(corruption(x))`, `reconstruction = decoder(z)`, and the loss compares `reconstruction` with the clean `x`.
-    Without a corruption it is the plain autoencoder; with one, the denoising autoencoder.
+    `z = encoder(corruption(x))` and `reconstruction = decoder(z)`; the loss compares `reconstruction` with the clean
+    `x`. Without a corruption it is the plain autoencoder; with one, the denoising autoencoder.
 
     Args:
         encoder: A built Keras model from `x` to the code, shape `(batch, latent_dim)`.
         decoder: A built Keras model from the code to a reconstruction of the shape of `x`.
-        corruption: Optional layer that damages `x`, such as `keras.layers.GaussianNoise(0.3)`. Keras's noise layers, and
-            aelib's, work during training only: to see what the model makes of a damaged image, damage it yourself.
+        corruption: Optional layer that damages `x`, such as `keras.layers.GaussianNoise(0.3)`. Keras's noise
+            layers, and aelib's, work during training only: to see what the model makes of a damaged image, damage it
+            yourself.
         name: The model's name.
 
     Call arguments:
@@ -27,7 +28,7 @@ class Autoencoder(keras.Model):
         That of the input.
 
     Raises:
-        ValueError: If the decoder does not take the code that the encoder makes, or does not give back the input's shape.
+        ValueError: If the decoder does not take the encoder's code, or does not give back the input's shape.
 
     Example:
 
@@ -105,7 +106,8 @@ def _check_pair(encoder, decoder):
     code, wanted = encoder.output_shape, decoder.input_shape
     if tuple(code[1:]) != tuple(wanted[1:]):
         raise ValueError(
-            f"The encoder's code has shape {code[1:]}, but the decoder takes {wanted[1:]}. Give both the same latent_dim."
+            f"The encoder's code has shape {code[1:]}, but the decoder takes {wanted[1:]}. "
+            "Give both the same latent_dim."
         )
     if tuple(decoder.output_shape[1:]) != tuple(encoder.input_shape[1:]):
         raise ValueError(
