@@ -56,7 +56,7 @@ def plot_images(rows, ax=None, titles=None):
     count, height, width = stacks[0].shape
     if ax is None:
         _, ax = plt.subplots(figsize=(0.7 * count + 1.2, (0.7 * len(rows) + 0.1) * height / width))
-    canvas = _tile(np.concatenate(stacks), columns=count, fill=1.0)
+    canvas = _tile(np.concatenate(stacks), columns=count)
     ax.imshow(canvas, cmap="gray_r", vmin=0, vmax=1)
     ax.set_yticks([(height + 2) * row + height / 2 for row in range(len(rows))], list(rows))
     centers = [(width + 2) * column + width / 2 for column in range(count)]
@@ -91,7 +91,7 @@ def plot_filters(filters, ax=None, columns=10, title=None):
     rows = -(-len(filters) // columns)
     if ax is None:
         _, ax = plt.subplots(figsize=(0.6 * columns, 0.6 * rows + 0.3))
-    ax.imshow(_tile(filters, columns, fill=0.0), cmap="RdBu_r", vmin=-1, vmax=1)
+    ax.imshow(_tile(filters, columns), cmap="RdBu_r", vmin=-1, vmax=1)
     ax.set(xticks=[], yticks=[], title=title)
     return _without_frame(ax)
 
@@ -210,10 +210,10 @@ def _as_images(images):
     return images
 
 
-def _tile(images, columns, gap=2, fill=0.0):
+def _tile(images, columns, gap=2):
     count, height, width = images.shape
     rows = -(-count // columns)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), fill)
+    canvas = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap))
     for index, image in enumerate(images):
         top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         canvas[top : top + height, left : left + width] = image
