@@ -1,0 +1,64 @@
+# make lessons   executes every lesson and shows them as pages in build/lessons/
+# make test      the library's tests, the form of the lessons, every cell of every lesson
+# make help      the rest
+#
+# Each target sets up what it needs; the set-up is repeated only when requirements/ or pyproject.toml changed.
+# Linux and macOS (make 3.81 or newer). All paths are relative, because the repository's own path may have a space.
+
+BIN := .venv/bin
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
+
+# Nothing is left in the home folder but caches. A user's own Keras folder is used, since MNIST may be in it.
+BUILD := $(CURDIR)/build
+export IPYTHONDIR := $(BUILD)/ipython
+export JUPYTER_CONFIG_DIR := $(BUILD)/jupyter/config
+export JUPYTER_DATA_DIR := $(BUILD)/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(BUILD)/jupyter/runtime
+export MPLCONFIGDIR := $(BUILD)/matplotlib
+ifeq ($(KERAS_HOME)$(shell test -d "$$HOME/.keras" && echo yes),)
+export KERAS_HOME := $(BUILD)/keras
+endif
+
+.PHONY: help lessons lab test test-colab store links lock clean
+
+help:
+	@echo "make lessons              execute every lesson, pages in build/lessons/"
+	@echo "make lab                  open JupyterLab on the lessons"
+	@echo "make test                 library, form of the lessons, every cell of every lesson"
+	@echo "make test-colab           the lessons in an environment like Colab's"
+	@echo "make store LESSON=01      execute a lesson on full MNIST and store its outputs (all without LESSON=)"
+	@echo "make links REPO=you/name  point badges, set-up cells and links to your repository"
+	@echo "make lock                 renew requirements/ from pyproject.toml"
+	@echo "make clean                remove the environments and what was built"
+
+lessons: .venv/.stamp
+	@$(BIN)/python -m tools.run_lessons
+
+lab: .venv/.stamp
+	@$(BIN)/python -m jupyterlab notebooks
+
+test: .venv/.stamp
+	@$(BIN)/python -c "from aelib.data import load_mnist; load_mnist()"
+	@$(BIN)/python -m pytest -n 2
+
+store: .venv/.stamp
+	@$(BIN)/python -m tools.store_outputs $(LESSON)
+
+clean:
+	rm -rf .venv .venv-colab build .pytest_cache .ruff_cache aelib.egg-info
+
+.venv/.stamp: requirements/cpu.txt pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "Python 3.11, 3.12 or 3.13 is needed (TensorFlow has no build for a newer one yet)."; \
+	  echo "If it has an unusual name: make PYTHON=/path/to/python ..."; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make environments. On Debian or Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "Setting up .venv (once, a few minutes)"
+	@"$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+	  && $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/cpu.txt \
+	  || { echo "uv did not do it, now with pip"; \
+	       $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cpu.txt; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch .venv/.stamp

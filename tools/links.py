@@ -1,0 +1,77 @@
+"""Rewrites the repository's address wherever it stands: python -m tools.links OWNER/NAME
+
+pyproject.toml's Repository is the one source. The lessons' badges and set-up cells, and every other link to the
+repository, are derived from it.
+"""
+
+import pathlib
+import re
+import sys
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BRANCH = "main"
+FILES = ("pyproject.toml", "CITATION.cff", "*.md", "data/*.md", "notebooks/*.ipynb")
+
+# GitHub's own rules: an owner has no double, leading or trailing hyphen; a name is not a relative path.
+REPOSITORY = re.compile(r"[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}(?<!\.git)")
+
+
+def repository(root=ROOT):
+    """Returns the "owner/name" that pyproject.toml names."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"].removeprefix("https://github.com/")
+
+
+def badge(filename, repo):
+    """Returns the Markdown of a lesson's Colab badge."""
+    return (
+        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+        f"(https://colab.research.google.com/github/{repo}/blob/{BRANCH}/notebooks/{filename})"
+    )
+
+
+def setup_cell(repo):
+    """Returns the first code cell, the same in every lesson. Colab has TensorFlow; nothing but aelib is installed."""
+    return (
+        "import sys\n"
+        "\n"
+        'if "google.colab" in sys.modules:\n'
+        f'    %pip install -q --no-deps "aelib @ git+https://github.com/{repo}@{BRANCH}"\n'
+        "\n"
+        "import aelib\n"
+        "\n"
+        "aelib.print_versions()"
+    )
+
+
+def rewrite(new, root=ROOT):
+    """Puts `new` ("owner/name") in place of the present repository and returns the files that changed.
+
+    The replacement is made in the files' text, so a notebook keeps its layout and its outputs byte for byte.
+    """
+    if not REPOSITORY.fullmatch(new):
+        raise ValueError(f"REPO must be owner/name as on GitHub, for example REPO=octocat/autoencoders; got {new!r}.")
+    address = re.compile(r"((?:github\.com|/github|/gh)/)" + re.escape(repository(root)) + r"(?![\w-])")
+    changed = []
+    for path in sorted(path for pattern in FILES for path in root.glob(pattern)):
+        before = path.read_bytes()
+        after = address.sub(rf"\g<1>{new}", before.decode()).encode()
+        if after != before:
+            path.write_bytes(after)
+            changed.append(path)
+    return changed
+
+
+def main():
+    try:
+        changed = rewrite(sys.argv[1] if len(sys.argv) == 2 else "")
+    except ValueError as error:
+        sys.exit(f"make links: {error} Nothing was changed.")
+    for path in changed:
+        print(path.relative_to(ROOT))
+    print(f"{len(changed)} files now point to https://github.com/{repository()}")
+
+
+if __name__ == "__main__":
+    main()
