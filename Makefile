@@ -45,6 +45,15 @@ test: .venv/.stamp
 store: .venv/.stamp
 	@$(BIN)/python -m tools.store_outputs $(LESSON)
 
+# The pins that still fit are kept; to renew them all, delete requirements/*.txt first.
+LOCK := build/uv/bin/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --group dev
+lock:
+	@"$(PYTHON)" -m venv build/uv
+	@build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOCK) --extra cpu -o requirements/cpu.txt
+	$(LOCK) --extra gpu -o requirements/gpu.txt
+
 clean:
 	rm -rf .venv .venv-colab build .pytest_cache .ruff_cache aelib.egg-info
 
