@@ -130,6 +130,12 @@ def longer_median(notebook):
             cell.source += "\nx = 1" * 9
 
 
+def not_executed(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count = None
+
+
 def set_in_cell(key, value):
     return lambda notebook: find(notebook, "load_mnist").update({key: value})
 

@@ -165,6 +165,9 @@ def _prose_faults(cells):
 
 
 def _output_faults(code):
+    if not any(cell.execution_count for cell in code):
+        yield "the lesson is not executed: make store"
+        return
     for number, cell in enumerate(code, 1):
         if cell.execution_count != number:
             yield f"code cell {number} has execution count {cell.execution_count}: make store runs from top to bottom"

@@ -26,7 +26,7 @@ def repository(root=ROOT):
 def badge(filename, repo):
     """Returns the Markdown of a lesson's Colab badge."""
     return (
-        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+        "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
         f"(https://colab.research.google.com/github/{repo}/blob/{BRANCH}/notebooks/{filename})"
     )
 
