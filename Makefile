@@ -25,7 +25,7 @@ endif
 help:
 	@echo "make lessons              execute every lesson, pages in build/lessons/"
 	@echo "make lab                  open JupyterLab on the lessons"
-	@echo "make test                 library, form of the lessons, every cell of every lesson"
+	@echo "make test                 library, form of the lessons, every cell of every lesson (a part: TESTS=tests)"
 	@echo "make test-colab           the lessons in an environment like Colab's"
 	@echo "make store LESSON=01      execute a lesson on full MNIST and store its outputs (all without LESSON=)"
 	@echo "make links REPO=you/name  point badges, set-up cells and links to your repository"
@@ -40,10 +40,16 @@ lab: .venv/.stamp
 
 test: .venv/.stamp
 	@$(BIN)/python -c "from aelib.data import load_mnist; load_mnist()"
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 $(TESTS)
+
+test-colab: .venv-colab/.stamp
+	@.venv-colab/bin/python -m tools.colab
 
 store: .venv/.stamp
 	@$(BIN)/python -m tools.store_outputs $(LESSON)
+
+links:
+	@"$(PYTHON)" -m tools.links "$(REPO)"
 
 # The pins that still fit are kept; to renew them all, delete requirements/*.txt first.
 LOCK := build/uv/bin/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
@@ -56,6 +62,12 @@ lock:
 
 clean:
 	rm -rf .venv .venv-colab build .pytest_cache .ruff_cache aelib.egg-info
+
+.venv-colab/.stamp: requirements/colab.txt
+	@echo "Setting up .venv-colab (once, a few minutes)"
+	@"$(PYTHON)" -m venv .venv-colab
+	@.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/colab.txt
+	@touch .venv-colab/.stamp
 
 .venv/.stamp: requirements/cpu.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \

@@ -14,7 +14,7 @@ CELL_TIMEOUT = 600  # seconds, as for nbval in the Makefile
 
 # ipykernel leaves what C++ code writes to file descriptor 2 alone when it believes that it runs under pytest.
 # Otherwise TensorFlow's log lines become outputs of the lesson.
-os.environ["PYTEST_CURRENT_TEST"] = "executing a lesson"
+QUIET = {"PYTEST_CURRENT_TEST": "executing a lesson"}
 
 
 def lessons(number=""):
@@ -40,7 +40,7 @@ def execute(path):
             resources={"metadata": {"path": folder}},
         )
         try:
-            client.execute()
+            client.execute(env=os.environ | QUIET)
         except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError) as error:
             return notebook, re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     return notebook, ""
