@@ -1,8 +1,8 @@
 """Layers, losses, penalties and models for autoencoders in Keras 3 on TensorFlow.
 
 Import it before TensorFlow: it starts TensorFlow without the log lines that would otherwise fill a notebook's first
-cell. The modules are imported by name (`from aelib import data, models`); only `aelib.plots` needs
-matplotlib.
+cell. With it all layers, losses and models are registered, so that `keras.saving.load_model` knows them. Only
+`aelib.plots`, which has to be imported by name, needs matplotlib.
 """
 
 import contextlib
@@ -33,12 +33,11 @@ def _quiet_stderr():
         os.close(saved)
 
 
-# TF_CPP_MIN_LOG_LEVEL alone does not silence TensorFlow's start, and its second message comes with the first tensor.
+# TF_CPP_MIN_LOG_LEVEL alone does not silence TensorFlow's start. No tensor is made here: that would fix the devices,
+# and whoever imports aelib could no longer choose them.
 with _quiet_stderr():
     import keras
     import tensorflow as tf
-
-    tf.constant(1)
 
 
 def _check_environment():
@@ -55,6 +54,8 @@ def _check_environment():
 
 
 _check_environment()
+
+from aelib import data, jacobian, layers, losses, metrics, models, networks  # noqa: E402, F401
 
 
 def print_versions():

@@ -261,7 +261,7 @@ class KSparse(keras.layers.Layer):
 class DenseTranspose(keras.layers.Layer):
     """The mirror of a dense layer, with the same kernel: the decoder's half of tied weights.
 
-    `y = activation(z W^T + b)`, where `W` is the kernel of `dense` itself, not a copy, and `b` is this layer's own bias.
+    `y = activation(z W^T + b)`, where `W` is the kernel of `dense` itself, not a copy, and `b` a bias of this layer.
     The gradient of `W` is the sum of what both layers contribute, and a model that has both saves and loads one kernel.
 
     Args:
@@ -303,8 +303,8 @@ class DenseTranspose(keras.layers.Layer):
         if not isinstance(dense, keras.layers.Dense) or not dense.built:
             kind = "one that is not built" if isinstance(dense, keras.layers.Dense) else repr(dense)
             raise ValueError(
-                f"DenseTranspose shares the kernel of a built keras.layers.Dense, but got {kind}. Build it first: put it "
-                "into a model that starts with keras.Input, or call it once."
+                f"DenseTranspose shares the kernel of a built keras.layers.Dense, but got {kind}. Build it first: put "
+                "it into a model that starts with keras.Input, or call it once."
             )
         self.dense = dense
         self.activation = keras.activations.get(activation)

@@ -1,0 +1,60 @@
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import aelib
+from tests import fresh_process
+
+PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+
+
+def test_versions_are_those_of_pyproject():
+    assert aelib.__version__ == PYPROJECT["project"]["version"]
+    dependencies = PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["cpu"]
+    for name, minimum in aelib.MINIMUM_VERSIONS.items():
+        bounds = {bound for line in dependencies if (bound := re.match(rf"{name}(?:-cpu)?>=([\d.]+)", line))}
+        assert {bound[1] for bound in bounds} == {".".join(map(str, minimum))}
+
+
+def test_old_version_is_refused(monkeypatch):
+    monkeypatch.setitem(aelib.MINIMUM_VERSIONS, "keras", (99, 0))
+    with pytest.raises(ImportError, match=r"needs keras 99\.0 or newer"):
+        aelib._check_environment()
+
+
+def test_other_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(aelib.keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ImportError, match="KERAS_BACKEND=tensorflow"):
+        aelib._check_environment()
+
+
+@pytest.mark.parametrize("path", sorted(Path(aelib.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_only_the_figures_import_matplotlib_and_nothing_imports_scikit_learn_at_once(path):
+    """Inside functions they may be imported; Keras itself imports them where they are installed."""
+    imported = {
+        (alias.name if isinstance(node, ast.Import) else node.module).split(".")[0]
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    heavy = imported & {"matplotlib", "sklearn", "mlxtend", "scipy"}
+    assert heavy == ({"matplotlib"} if path.stem == "plots" else set())
+
+
+def test_import_is_silent_and_leaves_the_devices_open(tmp_path):
+    code = """
+import sys
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+print(len(tf.config.list_logical_devices("CPU")))
+tf.constant(1)
+print("heard", file=sys.stderr)
+"""
+    printed, errors = fresh_process.run(code, tmp_path)
+    assert printed.split() == ["2"]
+    assert errors == "heard\n"

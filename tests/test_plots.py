@@ -1,0 +1,84 @@
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from aelib import plots
+
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def pixels(ax):
+    return np.asarray(ax.images[0].get_array())
+
+
+def test_images_lie_in_labelled_rows_on_the_range_0_to_1():
+    images = rng.uniform(0.2, 0.8, size=(2, 3, 16))
+    ax = plots.plot_images({"first": images[0], "second": images[1]}, titles=["a", "b", "c"])
+    canvas = pixels(ax)
+    assert canvas.shape == (4 + 2 + 4, 3 * 4 + 2 * 2)
+    np.testing.assert_array_equal(canvas[6:10, 12:16], images[1, 2].reshape(4, 4))
+    assert (canvas[4:6] == 0).all()
+    assert ax.images[0].get_clim() == (0, 1)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", "second"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_images_may_have_a_channel_and_an_axes_of_their_own():
+    _, ax = plt.subplots()
+    assert plots.plot_images({"x": np.ones((2, 4, 5, 1))}, ax=ax) is ax
+    assert pixels(ax).shape == (4, 12)
+
+
+def test_filters_are_scaled_one_by_one_and_symmetric_about_zero():
+    filters = np.stack([np.linspace(-2, 1, 9), np.zeros(9), np.linspace(0, 10, 9)])
+    ax = plots.plot_filters(filters, columns=2)
+    canvas = pixels(ax)
+    assert canvas.shape == (8, 8)
+    np.testing.assert_allclose(canvas[:3, :3], np.linspace(-1, 0.5, 9).reshape(3, 3))
+    assert canvas[5:8, :3].max() == 1
+    assert ax.images[0].get_clim() == (-1, 1)
+
+
+def test_codes_of_one_digit_have_one_color_whatever_digits_are_there():
+    z, labels = rng.normal(size=(6, 2)), np.array([3, 7, 3, 7, 7, 3])
+    ax = plots.plot_latent(z, labels)
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), z[labels == 3])
+    np.testing.assert_allclose(ax.collections[1].get_facecolor()[0, :3], plots.DIGIT_COLORS[7])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["3", "7"]
+
+
+def test_first_row_of_a_latent_grid_is_at_the_bottom():
+    images = np.zeros((3, 2, 4))
+    images[0] = 1
+    ax = plots.plot_latent_grid(images, extent=(-1, 1, -2, 2))
+    assert pixels(ax)[-2:].min() == 1 and pixels(ax)[:-2].max() == 0
+    assert ax.get_xlim() == (-1, 1) and ax.get_ylim() == (-2, 2)
+
+
+def test_history_begins_at_epoch_one():
+    ax = plots.plot_history({"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}, ylabel="error")
+    np.testing.assert_array_equal(ax.get_lines()[1].get_xydata(), [[1, 4], [2, 3]])
+    assert ax.get_ylabel() == "error" and ax.get_xlabel() == "epoch"
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="not square"):
+        plots.plot_filters(np.zeros((2, 15)))
+    with pytest.raises(ValueError, match="Images have shape"):
+        plots.plot_filters(np.zeros(16))
+    with pytest.raises(ValueError, match="one shape and number"):
+        plots.plot_images({"a": np.zeros((2, 16)), "b": np.zeros((3, 16))})
+    with pytest.raises(ValueError, match=r"\(n, 2\) is needed"):
+        plots.plot_latent(np.zeros((5, 3)), np.zeros(5))
+    with pytest.raises(ValueError, match="was not logged"):
+        plots.plot_history({"loss": [1.0]})
