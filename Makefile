@@ -9,7 +9,8 @@ BIN := .venv/bin
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$python" && break; done)
 
-# Nothing is left in the home folder but caches. A user's own Keras folder is used, since MNIST may be in it.
+# Nothing is left in the home folder but caches. A user's own Keras folder is used, since MNIST may be in it,
+# and so are a user's own settings of JupyterLab (but not to execute lessons: they must not depend on them).
 BUILD := $(CURDIR)/build
 export IPYTHONDIR := $(BUILD)/ipython
 export JUPYTER_CONFIG_DIR := $(BUILD)/jupyter/config
@@ -36,7 +37,8 @@ lessons: .venv/.stamp
 	@$(BIN)/python -m tools.run_lessons
 
 lab: .venv/.stamp
-	@$(BIN)/python -m jupyterlab notebooks
+	@if test -d "$$HOME/.jupyter"; then JUPYTER_CONFIG_DIR="$$HOME/.jupyter"; fi; \
+	  $(BIN)/python -m jupyterlab notebooks
 
 test: .venv/.stamp
 	@$(BIN)/python -c "from aelib.data import load_mnist; load_mnist()"

@@ -169,10 +169,9 @@ def test_readme_gives_the_plain_commands():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_readme_lists_the_lesson_with_its_badge(path):
-    [row] = [
-        line for line in read("README.md").splitlines() if line.startswith("|") and f"(notebooks/{path.name})" in line
-    ]
-    assert links.badge(path.name, REPO) in row
+    rows = [line for line in read("README.md").splitlines() if f"(notebooks/{path.name})" in line]
+    assert len(rows) == 1 and rows[0].startswith("|"), f"the table of lessons needs a row that links to {path.name}"
+    assert links.badge(path.name, REPO) in rows[0]
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
