@@ -80,3 +80,54 @@ def principal_angles(first, second):
     if len(first) != len(second):
         raise ValueError(f"The matrices have {len(first)} and {len(second)} rows; both must have one a feature.")
     return np.degrees(subspace_angles(first, second))
+
+
+def linear_probe_error(train_codes, train_labels, test_codes, test_labels, l2=1.0):
+    """Share of test examples that a linear classifier on the codes gets wrong.
+
+    Logistic regression by scikit-learn on standardized codes: each feature has mean 0 and standard deviation 1 over the
+    training codes, and the weights `W` minimize `sum_n -log p(label_n | code_n) + l2 / 2 ||W||^2`. The result is the
+    same in every run. Time grows with examples times features: about a second for 4,000 codes of 1,000 numbers, so give
+    a subset of a larger set.
+
+    Args:
+        train_codes: Codes to fit the classifier on, shape `(n, features)`.
+        train_labels: Their labels, shape `(n,)`, of two classes or more.
+        test_codes: Codes to classify, shape `(m, features)`.
+        test_labels: Their labels, shape `(m,)`.
+        l2: Weight of the penalty, above 0. With few examples for the number of features it matters: choose it with
+            validation codes.
+
+    Returns:
+        The error rate, a number from 0 to 1.
+
+    Raises:
+        ValueError: If the codes are not finite matrices of equal width, labels do not match them, an array is empty,
+            the training labels have a single class, or `l2` is not above 0.
+
+    Example:
+
+    >>> codes = np.array([[0.0, 5.0], [0.1, 5.0], [0.9, 5.0], [1.0, 5.0]])
+    >>> linear_probe_error(codes, [0, 0, 1, 1], codes, [0, 0, 1, 0])
+    0.25
+
+    Reference:
+        A. Makhzani and B. Frey, "k-sparse autoencoders", ICLR 2014, arXiv:1312.5663, table 1: logistic regression on
+        the codes of an autoencoder that is not trained further.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    parts = {"training": (train_codes, train_labels), "test": (test_codes, test_labels)}
+    for name, (codes, labels) in parts.items():
+        if np.ndim(codes) != 2 or np.shape(labels) != np.shape(codes)[:1] or np.shape(codes)[0] == 0:
+            raise ValueError(
+                f"The {name} codes have shape {np.shape(codes)} and their labels {np.shape(labels)}; they must be "
+                "(n, features) and (n,), with n at least 1."
+            )
+    if not 0 < l2 < np.inf:
+        raise ValueError(f"l2 is the weight of a penalty, a number above 0, but it is {l2}.")
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1 / l2, max_iter=1000))
+    classifier.fit(train_codes, train_labels)
+    return float(np.mean(classifier.predict(test_codes) != np.asarray(test_labels)))
