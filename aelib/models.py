@@ -4,6 +4,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from aelib import jacobian
@@ -80,11 +81,11 @@ class Autoencoder(keras.Model):
 
     def encode(self, x, batch_size=1024):
         """Returns the codes of clean inputs as a NumPy array, shape `(n, latent_dim)`."""
-        return self.encoder.predict(x, batch_size=batch_size, verbose=0)
+        return _in_batches(self.encoder, x, batch_size)
 
     def decode(self, z, batch_size=1024):
         """Returns the reconstructions of codes as a NumPy array, shape `(n, ...)`, in one call for a whole grid."""
-        return self.decoder.predict(z, batch_size=batch_size, verbose=0)
+        return _in_batches(self.decoder, z, batch_size)
 
     def reconstruct(self, x, batch_size=1024):
         """Returns `decode(encode(x))` of clean inputs as a NumPy array."""
@@ -105,6 +106,19 @@ class Autoencoder(keras.Model):
             name: keras.saving.deserialize_keras_object(config[name]) for name in ("encoder", "decoder", "corruption")
         }
         return cls(**{**config, **parts})
+
+
+def _in_batches(network, inputs, batch_size):
+    # Keras's predict compiles anew for every model, which takes longer than the arithmetic of a small network, and
+    # warns of retracing after the fifth.
+    inputs = np.asarray(inputs)
+    if inputs.shape[1:] != tuple(network.input_shape[1:]) or len(inputs) == 0:
+        raise ValueError(
+            f"The {network.name} takes an array of shape (n, {', '.join(map(str, network.input_shape[1:]))}) with n at "
+            f"least 1, not {inputs.shape}."
+        )
+    batches = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
+    return np.concatenate([keras.ops.convert_to_numpy(network(batch, training=False)) for batch in batches])
 
 
 def _check_pair(encoder, decoder):
