@@ -189,6 +189,7 @@ def plot_history(history, ax=None, keys=("loss", "val_loss"), ylabel="squared er
         if key not in logged:
             raise ValueError(f"{key!r} was not logged; there are {sorted(logged)}.")
         ax.plot(np.arange(1, len(logged[key]) + 1), logged[key], label=names.get(key, key))
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.legend()
     return ax

@@ -1,22 +1,10 @@
 import ast
-import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
 import aelib
 from tests import fresh_process
-
-PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-
-
-def test_versions_are_those_of_pyproject():
-    assert aelib.__version__ == PYPROJECT["project"]["version"]
-    dependencies = PYPROJECT["project"]["dependencies"] + PYPROJECT["project"]["optional-dependencies"]["cpu"]
-    for name, minimum in aelib.MINIMUM_VERSIONS.items():
-        bounds = {bound for line in dependencies if (bound := re.match(rf"{name}(?:-cpu)?>=([\d.]+)", line))}
-        assert {bound[1] for bound in bounds} == {".".join(map(str, minimum))}
 
 
 def test_old_version_is_refused(monkeypatch):
