@@ -61,9 +61,9 @@ def pretrain_layerwise(
     ([12, 6, 3], [6, 12, 20])
 
     Reference:
-        Y. Bengio, P. Lamblin, D. Popovici and H. Larochelle, "Greedy layer-wise training of deep networks", NIPS 2006,
-        section 4 (with autoencoders in place of restricted Boltzmann machines); P. Vincent and others, "Stacked
-        denoising autoencoders", JMLR 11, 2010, section 3.3 (with corruption).
+        Y. Bengio, P. Lamblin, D. Popovici and H. Larochelle, "Greedy layer-wise training of deep networks", NIPS 2006
+        (autoencoders in place of restricted Boltzmann machines); P. Vincent and others, "Stacked denoising
+        autoencoders", JMLR 11, 2010 (with corruption).
     """
     x, widths, corruption = _checked(x, widths, corruption, epochs)
     optimizers = _new_optimizers(optimizer, len(widths))
