@@ -1,5 +1,6 @@
 """What is said in several places is said the same everywhere: versions, dependencies, addresses, commands."""
 
+import base64
 import pathlib
 import re
 import subprocess
@@ -93,7 +94,7 @@ def test_bounds_admit_colab():
     colab = {name: version for name, version, _ in pins("requirements/colab.txt")}
     for name, specifier in DEPENDENCIES.items():
         assert specifier.contains(colab[name])
-    assert Requirement(EXTRAS["cpu"][0]).specifier.contains(colab["tensorflow-cpu"])
+    assert Requirement(EXTRAS["cpu"][0]).specifier.contains(colab["tensorflow"])
 
 
 def test_python_versions_agree():
@@ -172,6 +173,12 @@ def test_readme_lists_the_lesson_with_its_badge(path):
     rows = [line for line in read("README.md").splitlines() if f"(notebooks/{path.name})" in line]
     assert len(rows) == 1 and rows[0].startswith("|"), f"the table of lessons needs a row that links to {path.name}"
     assert links.badge(path.name, REPO) in rows[0]
+
+
+def test_readme_shows_a_figure_that_a_lesson_stores():
+    notebook = read("notebooks/01_basic_autoencoder.ipynb")
+    picture = base64.b64encode((ROOT / "docs" / "reconstructions.png").read_bytes()).decode()
+    assert picture in notebook.replace("\\n", ""), "lesson 01 was stored anew: save its reconstructions again"
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
