@@ -92,13 +92,14 @@ class Autoencoder(keras.Model):
         return self.decode(self.encode(x, batch_size), batch_size)
 
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "encoder": serialize(self.encoder),
-            "decoder": serialize(self.decoder),
-            "corruption": serialize(self.corruption),
-        }
+        # Keras marks an object as shared when it meets it again, and the encoder comes first: only in a second round is
+        # a layer that the decoder shares with it, such as a tied one, marked in both.
+        for _ in range(2):
+            parts = {
+                name: keras.saving.serialize_keras_object(getattr(self, name))
+                for name in ("encoder", "decoder", "corruption")
+            }
+        return {**super().get_config(), **parts}
 
     @classmethod
     def from_config(cls, config):

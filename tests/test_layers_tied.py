@@ -141,9 +141,6 @@ def test_loaded_in_a_fresh_process_and_on_two_devices(tmp_path):
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.out.npy"), model(inputs).numpy(), atol=1e-7)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="Autoencoder.get_config does not mark what encoder and decoder share"
-)
 def test_autoencoder_is_loaded_with_its_one_kernel(tmp_path):
     model, x = tied_autoencoder(), data()
     model.compile("adam", losses.SumSquaredError())
