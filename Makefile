@@ -80,7 +80,7 @@ clean:
 	@echo "Setting up .venv (once, a few minutes)"
 	@"$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-	  && $(BIN)/python -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/cpu.txt \
+	  && $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/cpu.txt \
 	  || { echo "uv did not do it, now with pip"; \
 	       $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cpu.txt; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .

@@ -1,10 +1,10 @@
 import keras
 import numpy as np
 import pytest
-from fresh_process import TWO_DEVICES, run
 from scipy import stats
 
 from aelib import layers, losses, models, networks
+from tests.fresh_process import run
 
 NOISES = [layers.MaskingNoise, layers.SaltAndPepperNoise]
 SHAPE = (200, 784)
@@ -129,9 +129,7 @@ def test_fresh_process_loads_the_layers_and_trains_on_two_devices(tmp_path):
         np.save(tmp_path / f"{noise.__name__}.npy", model.reconstruct(x))
         np.save(tmp_path / f"{noise.__name__}_damaged.npy", damage(noise(0.25, seed=8), x))
     np.save(tmp_path / "x.npy", x)
-    printed, _ = run(
-        TWO_DEVICES
-        + """
+    code = """
 from aelib import layers, losses, models, networks
 
 x = np.load("x.npy")
@@ -149,7 +147,6 @@ for noise in (layers.MaskingNoise, layers.SaltAndPepperNoise):
     errors = model.fit(x, batch_size=20, epochs=3, verbose=0).history["loss"]
     assert errors[-1] < errors[0]
     print(name, "ok")
-""",
-        tmp_path,
-    )
+"""
+    printed, _ = run(code, tmp_path)
     assert printed.split() == ["MaskingNoise", "ok", "SaltAndPepperNoise", "ok"]

@@ -105,9 +105,7 @@ for name in ("functional", "decoder"):
     print(name, len(model.weights), sum(weight.name == "kernel" for weight in model.weights))
 """
 
-TWO_DEVICES = (
-    fresh_process.TWO_DEVICES
-    + """
+TWO_DEVICES = """
 from aelib import layers, losses, models
 
 def train(strategy):
@@ -124,7 +122,6 @@ def train(strategy):
 one, two = train(tf.distribute.OneDeviceStrategy("CPU:0")), train(strategy)
 print("devices", max(np.abs(a - b).max() for a, b in zip(one, two, strict=True)))
 """
-)
 
 
 def test_loaded_in_a_fresh_process_and_on_two_devices(tmp_path):

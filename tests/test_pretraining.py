@@ -94,15 +94,15 @@ def test_same_architecture_as_the_networks_it_replaces():
 def test_fine_tuning_goes_on_from_where_pretraining_ended():
     keras.utils.set_random_seed(0)
     x = data()
-    options = {"optimizer": lambda: keras.optimizers.Adam(0.01), "epochs": 40, "batch_size": 16, "verbose": 0}
+    options = {"optimizer": lambda: keras.optimizers.Adam(0.03), "epochs": 10, "batch_size": 16, "verbose": 0}
     deep = pretrain_layerwise(x, WIDTHS, activation="tanh", **options)
     assert not deep.compiled
     deep.compile(keras.optimizers.Adam(0.01), losses.SumSquaredError())
     before = deep.evaluate(x, verbose=0)
     spread = np.square(x - x.mean(axis=0)).sum(axis=1).mean()
-    assert before < 0.7 * spread
-    deep.fit(x, epochs=40, batch_size=16, verbose=0)
-    assert deep.evaluate(x, verbose=0) < 0.8 * before
+    assert before < 0.2 * spread
+    deep.fit(x, epochs=10, batch_size=16, verbose=0)
+    assert deep.evaluate(x, verbose=0) < 0.9 * before
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -153,9 +153,7 @@ def test_a_line_for_each_stage_or_none(recorder, capsys):
     assert capsys.readouterr().out == ""
 
 
-FRESH = (
-    fresh_process.TWO_DEVICES
-    + """
+FRESH = """
 from aelib import losses, models
 from aelib.pretraining import pretrain_layerwise
 
@@ -172,7 +170,6 @@ def train(strategy):
 one, two = train(tf.distribute.OneDeviceStrategy("CPU:0")), train(strategy)
 print(max(np.abs(a - b).max() for a, b in zip(one, two, strict=True)))
 """
-)
 
 
 def test_loaded_in_a_fresh_process_and_on_two_devices(tmp_path):
