@@ -44,10 +44,15 @@ def encoder_jacobian(encoder, x):
         feature extraction", ICML 2011, equation 1.
     """
     x = _as_input(encoder, x)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        z = _encode(encoder, x)
-    return tf.reshape(tape.batch_jacobian(z, x), (tf.shape(x)[0], z.shape[1], math.prod(x.shape[1:])))
+
+    def matrices(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            z = _encode(encoder, x)
+        return tf.reshape(tape.batch_jacobian(z, x), (tf.shape(x)[0], z.shape[1], math.prod(x.shape[1:])))
+
+    # Outside a graph batch_jacobian traces one at every call, and TensorFlow warns of it after the fifth.
+    return tf.function(matrices).get_concrete_function(x)(x) if tf.executing_eagerly() else matrices(x)
 
 
 def jacobian_penalty(encoder, x):

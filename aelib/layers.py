@@ -1,4 +1,4 @@
-"""Layers: corruptions of the input, sparse and tied codes."""
+"""Layers: corruptions of the input, sparse, tied and sampled codes."""
 
 import numbers
 
@@ -121,9 +121,12 @@ class SparsityPenalty(keras.layers.Layer):
     to each unit's mean activation over the batch, `r_j = mean_n z_nj`, summed over units:
     `weight * sum_j (rho log(rho / r_j) + (1 - rho) log((1 - rho) / (1 - r_j)))`, in nats.
 
-    Neither depends on the batch size, unlike a penalty given as `activity_regularizer`, which Keras divides by the
-    batch size from version 3.14 on. `fit` and `evaluate` log the penalty before the weight under the layer's name,
-    `sparsity` unless told. It is part of the validation loss too, and sample weights do not weigh it.
+    Neither is divided by the batch size, unlike a penalty given as `activity_regularizer` from Keras 3.14 on. But the
+    mean of a batch of `N` scatters: a unit whose true mean is the target still pays about
+    `weight * var(z_j) / (2 N rho (1 - rho))` on average, so a large weight with small batches flattens the code.
+
+    `fit` and `evaluate` log the penalty before the weight under the layer's name, `sparsity` unless told. It is part of
+    the validation loss too, and sample weights do not weigh it.
 
     Under a distributed strategy a replica averages over its own part of the batch. For L1 the result is that of one
     device; for the divergence, which is not linear in the mean, it is the mean of the replicas' divergences, which is
@@ -334,3 +337,63 @@ class DenseTranspose(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "dense": keras.saving.deserialize_keras_object(config["dense"])})
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Sampling(keras.layers.Layer):
+    """Draws a code from the Gaussian that an encoder describes, so that the gradient reaches the encoder.
+
+    `z = z_mean + exp(z_log_var / 2) * noise` with standard normal `noise`, drawn anew for each example and each number
+    of the code, at every call. The draw does not depend on the encoder, so `dz/dz_mean = 1` and
+    `dz/dz_log_var = exp(z_log_var / 2) * noise / 2`: the reparameterization.
+
+    It draws outside training too, because the evidence lower bound is an average over draws. For one fixed code an
+    image, take `z_mean`.
+
+    Args:
+        seed: Seed of the noise; random unless given. Replicas of a distributed strategy draw the same noise, each for
+            its own part of the batch.
+        name: The layer's name.
+
+    Call arguments:
+        inputs: The pair `(z_mean, z_log_var)` of equal shape, `(batch, ...)`: mean and logarithm of the variance.
+
+    Output shape:
+        That of `z_mean`.
+
+    Raises:
+        ValueError: If the input is not a pair of tensors of equal shape.
+
+    Example:
+
+    >>> z = Sampling(seed=0)((ops.full((10000, 1), 3.0), ops.full((10000, 1), np.log(0.25))))
+    >>> round(float(ops.mean(z)), 1), round(float(ops.std(z)), 1)
+    (3.0, 0.5)
+
+    Reference:
+        D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", ICLR 2014, arXiv:1312.6114, section 2.4.
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        shapes = [tuple(shape) for shape in input_shape] if isinstance(input_shape[0], list | tuple) else [input_shape]
+        if len(shapes) != 2 or shapes[0] != shapes[1]:
+            raise ValueError(
+                "Sampling takes the pair (z_mean, z_log_var), two tensors of one shape, but got "
+                f"{' and '.join(map(str, shapes))}."
+            )
+
+    def call(self, inputs):
+        z_mean, z_log_var = inputs
+        noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
+        return z_mean + ops.exp(z_log_var / 2) * noise
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
