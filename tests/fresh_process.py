@@ -11,8 +11,6 @@ import io
 import multiprocessing
 import os
 
-TWO_DEVICES = ""
-
 
 @functools.cache
 def _process():
@@ -37,9 +35,9 @@ def _execute(code, folder):
     os.chdir(folder)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(code, dict(_names()))
-    return printed.getvalue(), ""
+    return printed.getvalue()
 
 
 def run(code, folder):
-    """Runs Python code in `folder`, with `aelib`, `keras`, `np`, `tf` and `strategy`; returns its stdout and stderr."""
+    """Runs Python code in `folder`, with `aelib`, `keras`, `np`, `tf` and `strategy`; returns what it printed."""
     return _process().submit(_execute, code, folder).result(timeout=300)

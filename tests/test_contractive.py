@@ -203,7 +203,7 @@ def test_loaded_in_a_fresh_process_and_on_two_devices(tmp_path):
         trained[penalty] = autoencoder(penalty, num_probes=2, stddev=0.05, seed=7)
         trained[penalty].fit(x, verbose=0)
         trained[penalty].save(tmp_path / f"{penalty}.keras")
-    out, _ = fresh_process.run(LOADED + TWO_DEVICES, tmp_path)
+    out = fresh_process.run(LOADED + TWO_DEVICES, tmp_path)
     lines = [line.split() for line in out.splitlines()]
     for (*settings, loss), (penalty, model) in zip(lines, trained.items(), strict=False):
         assert settings == [penalty, "2", "0.05", "7", str(WEIGHT)]

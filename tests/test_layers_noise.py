@@ -148,5 +148,5 @@ for noise in (layers.MaskingNoise, layers.SaltAndPepperNoise):
     assert errors[-1] < errors[0]
     print(name, "ok")
 """
-    printed, _ = run(code, tmp_path)
+    printed = run(code, tmp_path)
     assert printed.split() == ["MaskingNoise", "ok", "SaltAndPepperNoise", "ok"]

@@ -246,7 +246,7 @@ for name in ("l1", "kl"):
     np.savez(f"{name}_two.npz", *model.get_weights())
 print(json.dumps(logged))
 """
-    printed, _ = fresh_process.run(fresh_process.TWO_DEVICES + code, tmp_path)
+    printed = fresh_process.run(code, tmp_path)
     logged_on_two = json.loads(printed.splitlines()[-1])
     for name in ("l1", "kl"):
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}_codes.npy"), codes[name])

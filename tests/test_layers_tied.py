@@ -130,7 +130,7 @@ def test_loaded_in_a_fresh_process_and_on_two_devices(tmp_path):
     for name, (model, inputs) in saved.items():
         model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}.npy", inputs)
-    out, _ = fresh_process.run(TWO_DEVICES + LOADED, tmp_path)
+    out = fresh_process.run(TWO_DEVICES + LOADED, tmp_path)
     devices, *loaded = out.splitlines()
     assert float(devices.split()[1]) < 1e-6
     assert loaded == ["functional 3 1", "decoder 3 1"]

@@ -139,7 +139,7 @@ with strategy.scope():
 start.fit(x, batch_size=48, epochs=3, shuffle=False, verbose=0)
 np.savez("two_devices.npz", *start.get_weights())
 """
-    printed, _ = fresh_process.run(code, tmp_path)
+    printed = fresh_process.run(code, tmp_path)
     assert printed.split() == ["Autoencoder", "GaussianNoise", "0.1"]
     np.testing.assert_array_equal(np.load(tmp_path / "reconstruction.npy"), model.reconstruct(x))
     two_devices = np.load(tmp_path / "two_devices.npz").values()

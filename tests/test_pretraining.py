@@ -177,7 +177,7 @@ def test_loaded_in_a_fresh_process_and_on_two_devices(tmp_path):
     deep = pretrain_layerwise(x, WIDTHS, epochs=1, verbose=0)
     deep.save(tmp_path / "deep.keras")
     np.save(tmp_path / "x.npy", x)
-    out, _ = fresh_process.run(FRESH, tmp_path)
+    out = fresh_process.run(FRESH, tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "reconstruction.npy"), deep.reconstruct(x), atol=1e-6)
     assert float(out.split()[-1]) < 1e-5
 

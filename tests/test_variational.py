@@ -357,7 +357,7 @@ for name, scope in {"two": strategy.scope(), "xla": contextlib.nullcontext()}.it
     np.save(f"{name}.npy", np.concatenate([weight.ravel() for weight in model.get_weights()]))
 print(json.dumps(logged))
 """
-    printed, _ = fresh_process.run(code, tmp_path)
+    printed = fresh_process.run(code, tmp_path)
     for name, logged_elsewhere in json.loads(printed.splitlines()[-1]).items():
         for result, expected in zip(np.load(tmp_path / f"{name}.npz").values(), before, strict=True):
             np.testing.assert_array_equal(result, expected)
