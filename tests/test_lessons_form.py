@@ -1,6 +1,7 @@
 """Every lesson keeps the form that CONTRIBUTING.md describes, and the checker finds each fault in a spoilt lesson."""
 
 import copy
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -195,7 +196,7 @@ SPOILT = {
     "progress bar": (prints("10/10 \x1b[32m━━━━━━━━\x1b[0m 0s 0.1"), "a progress bar"),
     "backspaces": (prints("50 %\x08\x08\x08\x08"), "a progress bar"),
     "time for each step": (prints("10/10 - 1s - 2ms/step - loss: 0.1"), "a timing"),
-    "path": (prints("saved to /home/someone/model.keras"), "a path of a machine"),
+    "path": (prints(f"saved to {Path('/', 'home', 'someone', 'model.keras')}"), "a path of a machine"),
     "address": (shows("x at 0x7f0123456789"), "an object's address"),
     "offline sample": (prints("MNIST: offline sample of 5,000 images"), "offline sample's data line"),
     "no figure": (remove("plots.show"), "no figure is stored"),
