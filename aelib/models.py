@@ -649,7 +649,7 @@ class VariationalAutoencoder(Autoencoder):
     def _check_parts(self, encoder, decoder):
         _check_built(encoder, decoder)
         both, code = encoder.output_shape, decoder.input_shape
-        if (*both[:-1], both[-1]) != (*code[:-1], 2 * code[-1]) or not code[-1]:
+        if tuple(both) != (*code[:-1], 2 * code[-1]) or not code[-1]:
             raise ValueError(
                 f"The decoder takes a code of shape {code[1:]}, so the encoder must give z_mean and z_log_var of that "
                 f"shape side by side, its last axis 2 * latent_dim, an even number; but it gives {both[1:]}."
@@ -693,9 +693,9 @@ class VariationalAutoencoder(Autoencoder):
         """Returns the images of codes as a NumPy array, shape `(n, ...)`, in one call for a whole grid."""
         return keras.ops.convert_to_numpy(self.output_activation(super().decode(z, batch_size)))
 
-    def sample(self, num_samples, seed=None, batch_size=1024):
-        """Returns the images of codes drawn from the prior as a NumPy array, shape `(num_samples, ...)`."""
-        z = keras.random.normal((num_samples, *self.decoder.input_shape[1:]), seed=seed)
+    def sample(self, n, seed=None, batch_size=1024):
+        """Returns the images of `n` codes drawn from the prior as a NumPy array, shape `(n, ...)`."""
+        z = keras.random.normal((n, *self.decoder.input_shape[1:]), seed=seed)
         return self.decode(z, batch_size)
 
     def get_config(self):

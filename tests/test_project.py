@@ -173,6 +173,7 @@ def test_readme_lists_the_lesson_with_its_badge(path):
     rows = [line for line in read("README.md").splitlines() if f"(notebooks/{path.name})" in line]
     assert len(rows) == 1 and rows[0].startswith("|"), f"the table of lessons needs a row that links to {path.name}"
     assert links.badge(path.name, REPO) in rows[0]
+    assert re.search(r"\| \d( to \d)? min \|", rows[0]), f"the row of {path.name} must say how long the lesson takes"
 
 
 def test_readme_shows_a_figure_that_a_lesson_stores():
