@@ -83,6 +83,11 @@ class Autoencoder(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
 
+    def _log_reconstruction(self, loss, layer_losses, x):
+        # For the subclasses that log their terms apart; Keras's own loss is divided by the number of replicas already.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self.reconstruction_tracker.update_state(loss * replicas - layer_losses, sample_weight=tf.shape(x)[0])
+
     def encode(self, x, batch_size=1024):
         """Returns the codes of clean inputs as a NumPy array, shape `(n, latent_dim)`."""
         return _in_batches(self.encoder, x, batch_size)
@@ -111,6 +116,11 @@ class Autoencoder(keras.Model):
             name: keras.saving.deserialize_keras_object(config[name]) for name in ("encoder", "decoder", "corruption")
         }
         return cls(**{**config, **parts})
+
+
+def _per_replica(loss):
+    # A strategy sums the replicas' losses, and Keras divides only those that it computes itself.
+    return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def _in_batches(network, inputs, batch_size):
@@ -234,11 +244,9 @@ class ContractiveAutoencoder(Autoencoder):
         if sample_weight is not None:
             contraction *= tf.cast(tf.reshape(sample_weight, (-1,)), contraction.dtype)
         contraction = tf.cast(tf.reduce_mean(contraction), loss.dtype)
-        # Replicas' losses are summed, and Keras has divided its own part by their number.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self.reconstruction_tracker.update_state(loss * replicas - layer_losses, sample_weight=tf.shape(x)[0])
+        self._log_reconstruction(loss, layer_losses, x)
         self.contraction_tracker.update_state(contraction, sample_weight=tf.shape(x)[0])
-        return loss + self.contraction_weight * contraction / replicas
+        return loss + _per_replica(self.contraction_weight * contraction)
 
     def _contraction(self, x, seed):
         if self.penalty == "closed_form":
@@ -496,9 +504,7 @@ class AdversarialAutoencoder(Autoencoder):
 
     def _reconstruction_loss(self, x, y, reconstruction, sample_weight, training):
         loss = self.compute_loss(x, y, reconstruction, sample_weight, training)
-        # Replicas' losses are summed, and Keras has divided its own part by their number.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self.reconstruction_tracker.update_state(loss * replicas - sum(self.losses), sample_weight=tf.shape(x)[0])
+        self._log_reconstruction(loss, sum(self.losses), x)
         return loss
 
     def _discriminator_loss(self, z, z_prior, labels, sample_weight, training):
@@ -548,10 +554,6 @@ def _cross_entropy(truth, logits, sample_weight):
     if sample_weight is not None:
         losses *= tf.cast(tf.reshape(sample_weight, (-1,)), losses.dtype)
     return tf.reduce_mean(losses)
-
-
-def _per_replica(loss):
-    return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def _check_discriminator(encoder, discriminator, num_labels):
@@ -672,9 +674,7 @@ class VariationalAutoencoder(Autoencoder):
         if sample_weight is not None:
             raise ValueError("Sample weights would weigh the reconstruction and not the divergence: repeat examples.")
         loss = super().compute_loss(x=x, y=y, y_pred=y_pred, training=training)
-        # Replicas' losses are summed, and Keras has divided its own part by their number.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self.reconstruction_tracker.update_state(loss * replicas - sum(self.losses), sample_weight=tf.shape(x)[0])
+        self._log_reconstruction(loss, sum(self.losses), x)
         return loss
 
     def _split(self, parameters):
