@@ -87,7 +87,7 @@ def jacobian_penalty(encoder, x):
     return tf.reduce_sum(tf.square(encoder_jacobian(encoder, x)), axis=(1, 2))
 
 
-def dense_jacobian_penalty(dense, x):
+def dense_jacobian_penalty(dense, x, z=None):
     """The contractive penalty of one dense layer in closed form.
 
     `penalty_n = sum_i phi'(a_ni)^2 sum_j W_ji^2` with `z = phi(a)`, `a = x W + b`. The derivative comes from the code
@@ -98,12 +98,13 @@ def dense_jacobian_penalty(dense, x):
         dense: A built `keras.layers.Dense` with the activation linear, sigmoid, tanh or relu, or a model that has this
             one layer only.
         x: Inputs, shape `(batch, features)`.
+        z: The code of `x`, shape `(batch, units)`, where it is at hand; unless given, `x` is encoded.
 
     Returns:
         A tensor of shape `(batch,)`.
 
     Raises:
-        ValueError: If `dense` is not such a layer, or `x` is not a matrix.
+        ValueError: If `dense` is not such a layer, `x` is not a matrix, or `z` is not its code.
 
     Example:
 
@@ -124,7 +125,9 @@ def dense_jacobian_penalty(dense, x):
         raise ValueError(
             f"x has shape {tuple(x.shape)}; the closed form needs (batch, features). Flatten each example."
         )
-    z = tf.cast(dense(x), x.dtype)
+    z = tf.cast(dense(x) if z is None else z, x.dtype)
+    if z.shape.rank != 2 or z.shape[1] != dense.units:
+        raise ValueError(f"z has shape {tuple(z.shape)}; the code of x has shape (batch, {dense.units}).")
     return tf.linalg.matvec(tf.square(slope(z)), tf.reduce_sum(tf.square(dense.kernel), axis=0))
 
 

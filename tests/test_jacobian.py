@@ -109,6 +109,13 @@ def test_closed_form_takes_a_model_of_one_dense_layer():
     )
 
 
+def test_closed_form_takes_a_code_that_is_at_hand():
+    layer, x = dense_layer("tanh"), inputs()
+    np.testing.assert_array_equal(
+        jacobian.dense_jacobian_penalty(layer, x, z=layer(x)), jacobian.dense_jacobian_penalty(layer, x)
+    )
+
+
 def check_weight_gradient(penalty, encoder, x):
     total = tf.function(lambda: tf.reduce_sum(penalty(encoder, x)))
     with tf.GradientTape() as tape:
@@ -272,6 +279,7 @@ def test_bad_input_is_refused():
         (lambda: jacobian.jacobian_penalty(lambda x: x, x), "built Keras model or layer"),
         (lambda: jacobian.jacobian_penalty(layer, x[0]), r"\(7,\).*batch axis"),
         (lambda: jacobian.dense_jacobian_penalty(layer, x[None]), r"\(1, 6, 7\).*Flatten"),
+        (lambda: jacobian.dense_jacobian_penalty(layer, x, z=x), r"\(6, 7\).*\(batch, 5\)"),
         (lambda: jacobian.jacobian_penalty(pair, x), "not one tensor"),
         (lambda: jacobian.jacobian_penalty(rounding, x), "int32.*derivative"),
         (lambda: jacobian.projected_jacobian_penalty(rounding, x), "int32.*derivative"),
