@@ -324,7 +324,7 @@ lessons keep to it{"." if not missed else f"; not {', '.join(missed)}."}
 
 
 def save(figure, path):
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     plt.close(figure)
 
 
