@@ -35,8 +35,13 @@ def compiled(corruption=None):
     return model
 
 
+REPEATS = "Keras 3.15 gives every epoch the order of the first one when TensorFlow's global seed is set"
+
+
+@pytest.mark.parametrize("seed", [None, pytest.param(1, marks=pytest.mark.xfail(strict=True, reason=REPEATS))])
 @pytest.mark.parametrize("source", ["array", "tensor"])
-def test_every_epoch_is_a_fresh_permutation_of_all_images(x, source):
+def test_every_epoch_is_a_fresh_permutation_of_all_images(x, source, seed):
+    tf.random.set_seed(seed)
     model = compiled(Note())
     model.fit(tf.constant(x) if source == "tensor" else x, batch_size=8, epochs=3, verbose=0)
     epochs = np.rint(50 * np.concatenate(model.corruption.seen)).astype(int).reshape(3, 50)
