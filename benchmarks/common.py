@@ -10,6 +10,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -116,6 +117,20 @@ class Worker:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def stopwatch(ways):
+    """Returns `seconds(model, way)`, the wall time of a turn of `ways[way](model)`; a first turn also builds that."""
+    ready = {}
+
+    def seconds(model, way):
+        begin = time.perf_counter()
+        if (model, way) not in ready:
+            ready[model, way] = ways[way](model)
+        ready[model, way]()
+        return time.perf_counter() - begin
+
+    return seconds
 
 
 def serve(*functions):

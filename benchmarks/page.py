@@ -60,7 +60,7 @@ def bold(text, condition):
 def verdict(checks):
     """Returns how many of the (what, value, limit) keep to their limit, and a line for each that does not."""
     missed = [
-        f"- **missed**: {what}: {value:.2f}, at most {limit:g} wanted" for what, value, limit in checks if value > limit
+        f"- **missed**: {what}: {value:.3f}, at most {limit:g} wanted" for what, value, limit in checks if value > limit
     ]
     kept = f"Of {len(checks)} targets {len(checks) - len(missed)} are kept{'. The others:' if missed else '.'}"
     return "\n".join([kept, "", *missed] if missed else [kept])
@@ -220,7 +220,7 @@ def penalty_cost(result, folder):
 What a contractive penalty adds to a step of {config["batch_size"]} images: sigmoid layers, a decoder with the same
 kernels, Adam, through `fit`; one probe for the projected penalty. Depth: so many layers of
 {config["units_of_a_layer"]} units. Medians of {config["rounds"]} rounds in random order; memory of one process for each
-point. The exact penalty stops at {config["exact_up_to"]:,} units: beyond, it takes gigabytes. {where(result)}
+point. The exact penalty stops at {config["exact_up_to"]:,} units because of what it takes there. {where(result)}
 
 {"".join(parts)}![Time and memory of a step](penalty_cost.svg)
 

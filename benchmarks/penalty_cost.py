@@ -27,7 +27,7 @@ CONFIG = {
     "steps_per_execution_exact": 1,
     "penalties": ["none", "closed_form", "projected", "stochastic", "exact"],
     "widths": [64, 250, 500, 1000, 2000],
-    "exact_up_to": 1000,  # beyond, it takes more than 2 GB
+    "exact_up_to": 1000,  # where it takes gigabytes already
     "depths": [1, 2, 3, 4],
     "units_of_a_layer": 100,
     "targets": {"closed_form / none": 1.2, "projected / none": 2.5},

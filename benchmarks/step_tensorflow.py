@@ -1,7 +1,5 @@
 """The models of step_time in TensorFlow: through aelib, in a bare loop, and as Keras's own examples do it."""
 
-import time
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -210,17 +208,6 @@ def flop(model):
 # ---- answers
 
 WAYS = {"aelib": aelib, "aelib_xla": aelib_xla, "bare": bare, "keras": keras_example, "matrix_product": matrix_product}
-READY = {}
-
-
-def seconds(model, way):
-    """Returns the wall time of a turn; the first of each also builds and compiles."""
-    begin = time.perf_counter()
-    if (model, way) not in READY:
-        READY[model, way] = WAYS[way](model)
-    READY[model, way]()
-    return time.perf_counter() - begin
-
 
 if __name__ == "__main__":
-    common.serve(start, seconds, flop)
+    common.serve(start, common.stopwatch(WAYS), flop)

@@ -5,7 +5,6 @@ import functools
 import io
 import itertools
 import logging
-import time
 
 import numpy as np
 import torch
@@ -210,17 +209,6 @@ def pythae_loop(model):
 # ---- answers
 
 WAYS = {"torch": bare, "torch_fused": bare_fused, "pythae": pythae_loop}
-READY = {}
-
-
-def seconds(model, way):
-    """Returns the wall time of a turn; the first of each also builds."""
-    begin = time.perf_counter()
-    if (model, way) not in READY:
-        READY[model, way] = WAYS[way](model)
-    READY[model, way]()
-    return time.perf_counter() - begin
-
 
 if __name__ == "__main__":
-    common.serve(start, seconds)
+    common.serve(start, common.stopwatch(WAYS))

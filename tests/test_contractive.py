@@ -74,6 +74,20 @@ def test_steps_with_the_closed_form_equal_steps_with_the_exact_penalty():
         np.testing.assert_allclose(weights[0], other, atol=1e-6)
 
 
+def test_a_step_with_the_closed_form_encodes_once():
+    class Counting(keras.layers.Dense):
+        calls = 0
+
+        def call(self, inputs, training=None):
+            Counting.calls += 1
+            return super().call(inputs, training=training)
+
+    model = autoencoder(encoder=keras.Sequential([keras.Input((FEATURES,)), Counting(UNITS, "sigmoid")]))
+    before = Counting.calls
+    model.train_on_batch(data())
+    assert Counting.calls == before + 1
+
+
 def test_weight_zero_is_the_plain_autoencoder():
     contractive, x = autoencoder(weight=0), data()
     plain = models.Autoencoder(dense_encoder(), networks.mlp_decoder(UNITS, [], FEATURES))

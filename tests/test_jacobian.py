@@ -110,9 +110,10 @@ def test_closed_form_takes_a_model_of_one_dense_layer():
 
 
 def test_closed_form_takes_a_code_that_is_at_hand():
-    layer, x = dense_layer("tanh"), inputs()
+    """The value follows the code, not x, which is not encoded again."""
+    layer, x, other = dense_layer("tanh"), inputs(), inputs()[::-1]
     np.testing.assert_array_equal(
-        jacobian.dense_jacobian_penalty(layer, x, z=layer(x)), jacobian.dense_jacobian_penalty(layer, x)
+        jacobian.dense_jacobian_penalty(layer, x, z=layer(other)), jacobian.dense_jacobian_penalty(layer, other)
     )
 
 
