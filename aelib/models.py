@@ -75,6 +75,36 @@ class Autoencoder(keras.Model):
             inputs = self.corruption(inputs, training=training)
         return self.decoder(self.encoder(inputs, training=training), training=training)
 
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **fit_options):
+        """Trains the model as Keras's `fit` does, and takes arrays in a fresh random order in every epoch.
+
+        Args:
+            x: Inputs, shape `(n, ...)`, or a data set, which shuffles itself.
+            y: Optional targets, for those whose target is not the input itself.
+            batch_size: Number of examples in a batch, 32 unless given.
+            epochs: Number of epochs.
+            verbose: As for Keras's `fit`.
+            callbacks: As for Keras's `fit`.
+            **fit_options: As for Keras's `fit`. With `steps_per_epoch`, arrays are gone through again and again, and
+                every batch is full.
+
+        Returns:
+            Keras's `History`.
+        """
+        options = {"epochs": epochs, "verbose": verbose, "callbacks": callbacks, **fit_options}
+        arrays = (x, y, options.get("sample_weight"))
+        if not (options.get("shuffle", True) and _are_arrays_of_equal_length(arrays)):
+            return super().fit(x, y, batch_size, **options)
+        split = options.pop("validation_split", 0.0)
+        if split and options.get("validation_data") is None:
+            kept = int(len(x) * (1 - split))
+            options["validation_data"] = tuple(each if each is None else each[kept:] for each in arrays)
+            arrays = tuple(each if each is None else each[:kept] for each in arrays)
+        options |= {"sample_weight": None, "shuffle": False}
+        options.setdefault("validation_batch_size", batch_size)
+        batches = _shuffled_batches(arrays, batch_size or 32, endless=options.get("steps_per_epoch") is not None)
+        return super().fit(batches, **options)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(
             x=x, y=x if y is None else y, y_pred=y_pred, sample_weight=sample_weight, training=training
@@ -116,6 +146,31 @@ class Autoencoder(keras.Model):
             name: keras.saving.deserialize_keras_object(config[name]) for name in ("encoder", "decoder", "corruption")
         }
         return cls(**{**config, **parts})
+
+
+def _are_arrays_of_equal_length(values):
+    given = [value for value in values if value is not None]
+    are_arrays = all(isinstance(value, np.ndarray | tf.Tensor) and len(value.shape) > 0 for value in given)
+    return are_arrays and len({value.shape[0] for value in given}) == 1
+
+
+def _shuffled_batches(arrays, batch_size, endless):
+    # Keras's own order of arrays is the same in every epoch where TensorFlow's global seed is set (Keras 3.15).
+    with tf.device("CPU:0"):
+        arrays = [each if each is None else keras.ops.convert_to_tensor(each) for each in arrays]
+    n = len(arrays[0])
+    seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).take(-1 if endless else 1)
+    orders = seeds.map(lambda seed: tf.argsort(tf.random.stateless_uniform((n,), (seed, 0))))
+    batches = orders.rebatch(batch_size).map(
+        lambda rows: keras.utils.pack_x_y_sample_weight(
+            *(each if each is None else tf.gather(each, rows) for each in arrays)
+        )
+    )
+    number = tf.data.INFINITE_CARDINALITY if endless else math.ceil(n / batch_size)
+    options = tf.data.Options()
+    # There is nothing to tune here, and on two cores the tuner takes its time from the steps.
+    options.autotune.enabled = False
+    return batches.apply(tf.data.experimental.assert_cardinality(number)).with_options(options)
 
 
 def _per_replica(loss):

@@ -1,7 +1,7 @@
 """Where the time of each lesson goes: python -m benchmarks.lesson_time
 
-Reads the executed copies that `make lessons` leaves in build/lessons/, where every cell has the times of its start and
-its end. A cell counts as one kind, the first that fits:
+Reads the executed copies that `make lessons` leaves in build/lessons/ (it is run first where there are none), where
+every cell has the times of its start and its end. A cell counts as one kind, the first that fits:
 
 - training: it calls something that fits a model to data, itself or through a function defined in the lesson;
 - figures: it draws;
@@ -13,6 +13,7 @@ its end. A cell counts as one kind, the first that fits:
 import ast
 import datetime
 import re
+import subprocess
 import sys
 
 import nbformat
@@ -75,11 +76,10 @@ def split(notebook):
 
 
 def main():
-    paths = sorted(OUT.glob("[0-9][0-9]_*.ipynb"))
-    if not paths:
-        sys.exit(f"There is no executed lesson in {OUT.relative_to(common.ROOT)}: run make lessons first.")
+    if not OUT.exists():
+        subprocess.run([sys.executable, "-m", "tools.run_lessons"], cwd=common.ROOT, check=True)
     lessons = {}
-    for path in paths:
+    for path in sorted(OUT.glob("[0-9][0-9]_*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         seconds = split(notebook)
         share = (seconds["data"] + seconds["rest"]) / sum(seconds.values())
