@@ -85,28 +85,10 @@ def step_time(result, folder):
     milliseconds = [
         [model, *(number(found["milliseconds"].get(way)) for way in ways)] for model, found in models.items()
     ]
-    compared = [way for way in ways if way not in ("floor", "aelib")]
-    targets = config["targets"]
-    ratios = [
-        [
-            model,
-            *(
-                bold(number(found["ratio"].get(way)), found["ratio"].get(way, 0) > (limit(way, targets) or math.inf))
-                for way in compared
-            ),
-        ]
-        for model, found in models.items()
-    ]
     first = [way for way in ways if way != "floor"]
     compiling = [
         [model, *(number(found["compile_seconds"].get(way), digits=1) for way in first)]
         for model, found in models.items()
-    ]
-    checks = [
-        (f"{model}, aelib / {WAYS[way]}", found["ratio"][way], limit(way, targets))
-        for model, found in models.items()
-        for way in compared
-        if way in found["ratio"] and limit(way, targets)
     ]
     absent = [WAYS[way] for way in WAYS if way not in ways]
     architectures = "; ".join(f"{model} {architecture(spec)}" for model, spec in config["models"].items())
@@ -140,17 +122,19 @@ Milliseconds a step, medians:
 
 ![Milliseconds a step](step_time.svg)
 
-How many times as long aelib takes, the median of the rounds' ratios (below one, aelib is faster; bold, a target is
-missed):
+Wanted: at most {config["targets"]["aelib / bare"]:g} times the bare loop, and not slower than plain Keras, PyTorch and
+pythae as they come. How many times as long aelib takes, the median of the rounds' ratios (below one, aelib is faster;
+bold, a target is missed):
 
-{table(["model", *(WAYS[way] for way in compared)], ratios)}
+{ratios(result, "aelib", ways)}
 
-Wanted: at most {targets["aelib / bare"]:g} times the bare loop, and not slower than plain Keras, PyTorch and pythae as
-they come. {verdict(checks)}
+A bare TensorFlow loop that is itself slower than PyTorch's bounds what `fit` can reach so. What joins elementwise
+operations and the optimizer's passes over the weights is XLA, Keras's `compile(..., jit_compile=True)`:
 
-A bare TensorFlow loop that is itself slower than PyTorch's bounds what `fit` can reach. XLA, which joins elementwise
-operations and the optimizer's passes over the weights, is the only remedy found so far. It compiles once for each model
-and does not speed up every model (its column), so it is left to the learner: `compile(..., jit_compile=True)`.
+{ratios(result, "aelib_xla", ways)}
+
+It is left to the learner, because it does not speed up every model, and because it compiles for every model and every
+size of a batch, training and validation apart: a lesson's trainings of a few hundred steps seldom win that back.
 
 Seconds of the first call above those of a later one:
 
@@ -158,10 +142,25 @@ Seconds of the first call above those of a later one:
 """
 
 
+def ratios(result, ours, ways):
+    """Returns a table of what one of our ways takes in comparison with the others, and which targets it keeps."""
+    others = [way for way in ways if not way.startswith(("floor", "aelib"))]
+    rows, checks = [], []
+    for model, found in result["models"].items():
+        rows.append([model])
+        for way in others:
+            ratio, wanted = found["ratio"][ours].get(way), limit(way, result["configuration"]["targets"])
+            rows[-1].append(bold(number(ratio), (ratio or 0) > wanted))
+            if ratio and wanted < math.inf:
+                checks.append((f"{model}, {WAYS[ours]} / {WAYS[way]}", ratio, wanted))
+    return f"{table(['model', *(WAYS[way] for way in others)], rows)}\n\n{verdict(checks)}"
+
+
 def limit(way, targets):
-    """Returns the greatest ratio that is wanted; none against what a learner has to ask for."""
-    wanted = {"bare": "aelib / bare", "aelib_xla": None, "torch_fused": None}.get(way, "aelib / other")
-    return targets.get(wanted)
+    """Returns the greatest ratio that is wanted; any against what PyTorch's users have to ask for."""
+    if way == "torch_fused":
+        return math.inf
+    return targets["aelib / bare" if way == "bare" else "aelib / other"]
 
 
 def architecture(spec):

@@ -82,13 +82,20 @@ def summary(model, flop, rate, first, rounds):
     """Returns what is reported of a model, from {way: seconds of the first call} and {way: seconds in each round}."""
     steps = CONFIG["models"][model]["epochs"] * CONFIG["batches_per_epoch"]
     milliseconds = {way: [1e3 * value / steps for value in seconds] for way, seconds in rounds.items()}
-    ours = milliseconds["aelib"]
     return {
         "flop": flop,
         "rounds": milliseconds,
         "milliseconds": {"floor": 1e3 * flop / rate}
         | {way: statistics.median(values) for way, values in milliseconds.items()},
-        "ratio": {way: common.median_ratio(ours, values) for way, values in milliseconds.items() if way != "aelib"},
+        "ratio": {
+            ours: {
+                way: common.median_ratio(milliseconds[ours], values)
+                for way, values in milliseconds.items()
+                if not way.startswith("aelib")
+            }
+            for ours in milliseconds
+            if ours.startswith("aelib")
+        },
         "compile_seconds": {way: first[way] - statistics.median(seconds) for way, seconds in rounds.items()},
     }
 
