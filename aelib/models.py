@@ -90,14 +90,22 @@ class Autoencoder(keras.Model):
 
         Returns:
             Keras's `History`.
+
+        Raises:
+            ValueError: If `validation_split` leaves nothing to train on, and as Keras's `fit`.
         """
         options = {"epochs": epochs, "verbose": verbose, "callbacks": callbacks, **fit_options}
         arrays = (x, y, options.get("sample_weight"))
-        if not (options.get("shuffle", True) and _are_arrays_of_equal_length(arrays)):
+        if options.get("shuffle", True) is not True or not _are_arrays_of_equal_length(arrays):
             return super().fit(x, y, batch_size, **options)
-        split = options.pop("validation_split", 0.0)
-        if split and options.get("validation_data") is None:
+        if options.get("validation_split") and options.get("validation_data") is None:
+            split = options.pop("validation_split")
             kept = int(len(x) * (1 - split))
+            if not 0 < kept < len(x):
+                raise ValueError(
+                    f"validation_split must be between 0 and 1 and leave some of the {len(x)} examples to train on, "
+                    f"but it is {split}."
+                )
             options["validation_data"] = tuple(each if each is None else each[kept:] for each in arrays)
             arrays = tuple(each if each is None else each[:kept] for each in arrays)
         options |= {"sample_weight": None, "shuffle": False}
@@ -151,7 +159,7 @@ class Autoencoder(keras.Model):
 def _are_arrays_of_equal_length(values):
     given = [value for value in values if value is not None]
     are_arrays = all(isinstance(value, np.ndarray | tf.Tensor) and len(value.shape) > 0 for value in given)
-    return are_arrays and len({value.shape[0] for value in given}) == 1
+    return are_arrays and len({value.shape[0] for value in given}) == 1 and len(given[0]) > 0
 
 
 def _shuffled_batches(arrays, batch_size, endless):

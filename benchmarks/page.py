@@ -128,13 +128,19 @@ bold, a target is missed):
 
 {ratios(result, "aelib", ways)}
 
+{account(result, lambda spec: "aelib")}
+
 A bare TensorFlow loop that is itself slower than PyTorch's bounds what `fit` can reach so. What joins elementwise
 operations and the optimizer's passes over the weights is XLA, Keras's `compile(..., jit_compile=True)`:
 
 {ratios(result, "aelib_xla", ways)}
 
-It is left to the learner, because it does not speed up every model, and because it compiles for every model and every
-size of a batch, training and validation apart: a lesson's trainings of a few hundred steps seldom win that back.
+With XLA for every model but the convolutional one:
+
+{account(result, lambda spec: "aelib" if "filters" in spec else "aelib_xla")}
+
+XLA is left to the learner, because it does not speed up every model, and because it compiles for every model and every
+size of a batch, training and validation apart: a lesson's training of a few hundred steps does not win that back.
 
 Seconds of the first call above those of a later one:
 
@@ -143,17 +149,25 @@ Seconds of the first call above those of a later one:
 
 
 def ratios(result, ours, ways):
-    """Returns a table of what one of our ways takes in comparison with the others, and which targets it keeps."""
-    others = [way for way in ways if not way.startswith(("floor", "aelib"))]
-    rows, checks = [], []
+    """Returns a table of what one of our ways takes in comparison with the others."""
+    rows = []
     for model, found in result["models"].items():
-        rows.append([model])
-        for way in others:
-            ratio, wanted = found["ratio"][ours].get(way), limit(way, result["configuration"]["targets"])
-            rows[-1].append(bold(number(ratio), (ratio or 0) > wanted))
-            if ratio and wanted < math.inf:
-                checks.append((f"{model}, {WAYS[ours]} / {WAYS[way]}", ratio, wanted))
-    return f"{table(['model', *(WAYS[way] for way in others)], rows)}\n\n{verdict(checks)}"
+        values = {way: found["ratio"][ours].get(way) for way in ways if not way.startswith(("floor", "aelib"))}
+        wanted = {way: limit(way, result["configuration"]["targets"]) for way in values}
+        rows.append([model, *(bold(number(value), (value or 0) > wanted[way]) for way, value in values.items())])
+    return table(["model", *(WAYS[way] for way in values)], rows)
+
+
+def account(result, way_of):
+    """Returns how many targets are kept if `way_of(model's configuration)` is our way to train a model."""
+    config = result["configuration"]
+    checks = []
+    for model, found in result["models"].items():
+        ours = way_of(config["models"][model])
+        for way, value in found["ratio"][ours].items():
+            if limit(way, config["targets"]) < math.inf:
+                checks.append((f"{model}, {WAYS[ours]} / {WAYS[way]}", value, limit(way, config["targets"])))
+    return verdict(checks)
 
 
 def limit(way, targets):
