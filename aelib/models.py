@@ -162,10 +162,14 @@ def _are_arrays_of_equal_length(values):
     return are_arrays and len({value.shape[0] for value in given}) == 1 and len(given[0]) > 0
 
 
+def _in_floatx(tensor):
+    return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
+
+
 def _shuffled_batches(arrays, batch_size, endless):
     # Keras's own order of arrays is the same in every epoch where TensorFlow's global seed is set (Keras 3.15).
     with tf.device("CPU:0"):
-        arrays = [each if each is None else keras.ops.convert_to_tensor(each) for each in arrays]
+        arrays = [each if each is None else _in_floatx(tf.convert_to_tensor(each)) for each in arrays]
     n = len(arrays[0])
     seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).take(-1 if endless else 1)
     orders = seeds.map(lambda seed: tf.argsort(tf.random.stateless_uniform((n,), (seed, 0))))
