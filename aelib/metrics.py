@@ -30,13 +30,14 @@ def squared_error_per_image(x, reconstruction):
         G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data with neural networks",
         Science 313, 2006, figure 2.
     """
-    x, reconstruction = np.asarray(x, dtype="float64"), np.asarray(reconstruction, dtype="float64")
+    x, reconstruction = np.asarray(x), np.asarray(reconstruction)
     if x.shape != reconstruction.shape or x.ndim < 2 or len(x) == 0:
         raise ValueError(
             f"The images have shape {x.shape} and the reconstructions {reconstruction.shape}; they must be equal, "
             "(n, ...) with at least one image."
         )
-    return np.square(x - reconstruction).reshape(len(x), -1).sum(axis=1)
+    difference = np.subtract(x, reconstruction, dtype="float64").reshape(len(x), -1)
+    return np.einsum("ij,ij->i", difference, difference)
 
 
 def principal_angles(first, second):
