@@ -79,7 +79,7 @@ class Autoencoder(keras.Model):
         """Trains the model as Keras's `fit` does, and takes arrays in a fresh random order in every epoch.
 
         Args:
-            x: Inputs, shape `(n, ...)`, or a data set, which shuffles itself.
+            x: Inputs, shape `(n, ...)`, or a data set, whose order is its own affair.
             y: Optional targets, for those whose target is not the input itself.
             batch_size: Number of examples in a batch, 32 unless given.
             epochs: Number of epochs.

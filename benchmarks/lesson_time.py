@@ -76,7 +76,7 @@ def split(notebook):
 
 
 def main():
-    if not OUT.exists():
+    if not any(OUT.glob("[0-9][0-9]_*.ipynb")):
         subprocess.run([sys.executable, "-m", "tools.run_lessons"], cwd=common.ROOT, check=True)
     lessons = {}
     for path in sorted(OUT.glob("[0-9][0-9]_*.ipynb")):
