@@ -21,7 +21,7 @@ ifeq ($(KERAS_HOME)$(shell test -d "$$HOME/.keras" && echo yes),)
 export KERAS_HOME := $(BUILD)/keras
 endif
 
-.PHONY: help lessons lab test test-colab bench store links lock clean
+.PHONY: help lessons lab test test-colab bench claims store links lock clean
 
 help:
 	@echo "make lessons              execute every lesson, pages in build/lessons/"
@@ -29,6 +29,7 @@ help:
 	@echo "make test                 library, form of the lessons, every cell of every lesson (a part: TESTS=tests)"
 	@echo "make test-colab           the lessons in an environment like Colab's"
 	@echo "make bench                speed against a bare loop, Keras, PyTorch, pythae (one section: BENCH=scaling)"
+	@echo "make claims               every claim under five seeds, on both data sets: value, bound, margin (hours; resumable)"
 	@echo "make store LESSON=01      execute a lesson on full MNIST and store its outputs (all without LESSON=)"
 	@echo "make links REPO=you/name  point badges, set-up cells and links to your repository"
 	@echo "make lock                 renew requirements/ from pyproject.toml"
@@ -53,6 +54,9 @@ BENCH := step_time penalty_cost scaling lesson_time
 bench: .venv/.stamp .venv-bench/.stamp
 	@status=0; for name in $(BENCH); do $(BIN)/python -m benchmarks.$$name || status=1; done; \
 	  $(BIN)/python -m benchmarks.page && exit $$status
+
+claims: .venv/.stamp
+	@$(BIN)/python -m tools.claims lesson=$(LESSON) seeds=$(SEEDS) data=$(DATA) times=$(TIMES)
 
 store: .venv/.stamp
 	@$(BIN)/python -m tools.store_outputs $(LESSON)

@@ -214,9 +214,9 @@ SPOILT = {
         set_metadata("language_info", {"name": "python", "version": "3.11.7"}),
         "notebook's metadata",
     ),
-    "unknown tag": (tag("load_mnist", "nbval_check_output"), "other than nbval-check-output: nbval_check_output"),
-    "skipped cell": (tag("load_mnist", "nbval-skip"), "other than nbval-check-output: nbval-skip"),
-    "timestamps": (lambda notebook: notebook.cells[3].metadata.update(execution={}), "metadata or tags other"),
+    "unknown tag": (tag("load_mnist", "nbval_check_output"), "alt and nbval-check-output: nbval_check_output"),
+    "skipped cell": (tag("load_mnist", "nbval-skip"), "other than alt and nbval-check-output: nbval-skip"),
+    "timestamps": (lambda notebook: notebook.cells[3].metadata.update(execution={}), "metadata other than alt"),
     "dead link": (replace("$$", "$$a", "[a](missing.md) $$a"), "the link to missing.md leads nowhere"),
     "next lesson not linked": (replace("Next", "](02", "] (02"), "must link to the next lesson"),
 }

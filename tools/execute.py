@@ -1,4 +1,4 @@
-"""Executes lessons, for tools.run_lessons and tools.store_outputs."""
+"""Executes lessons, for the other tools."""
 
 import os
 import pathlib
@@ -6,7 +6,6 @@ import re
 import tempfile
 
 import nbclient
-import nbformat
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -25,16 +24,15 @@ def lessons(number=""):
     return found
 
 
-def execute(path):
-    """Returns the executed copy of a lesson and the traceback of the cell that failed ("" if none did).
+def execute(notebook, timeout=CELL_TIMEOUT):
+    """Executes a notebook in place; returns it and the traceback of the cell that failed ("" if none did).
 
     The kernel's working directory is a temporary folder, so that nothing a lesson writes stays behind.
     """
-    notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         client = nbclient.NotebookClient(
             notebook,
-            timeout=CELL_TIMEOUT,
+            timeout=timeout,
             kernel_name="python3",
             extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": folder}},

@@ -42,6 +42,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+CELL_METADATA = ("alt", "tags")  # "alt": the figure in one sentence, for those who do not see it
 # nbval compares the stored text of cells with this tag. Its comment markers do the same, but readers would see them.
 CHECKED = "nbval-check-output"
 MAX_BYTES = 1_000_000
@@ -207,9 +208,9 @@ def _metadata_faults(notebook):
     if notebook.metadata != METADATA:
         yield "the notebook's metadata must be only the kernel python3 and the language: make store sets it"
     for number, cell in enumerate(notebook.cells, 1):
-        extra = set(cell.metadata) - {"tags"} | set(cell.metadata.get("tags", [])) - {CHECKED}
+        extra = set(cell.metadata) - set(CELL_METADATA) | set(cell.metadata.get("tags", [])) - {CHECKED}
         if extra:
-            yield f"cell {number} has metadata or tags other than {CHECKED}: {', '.join(sorted(extra))}"
+            yield f"cell {number} has metadata other than alt and {CHECKED}: {', '.join(sorted(extra))}"
 
 
 def _whole_text_faults(notebook, filename, folder, repo):

@@ -53,7 +53,7 @@ def main():
     for path in paths:
         print(f"{path.stem:<{max(len(path.stem) for path in paths)}} ", end="", flush=True)
         start = time.monotonic()
-        notebook, traceback = execute(path)
+        notebook, traceback = execute(nbformat.read(path, as_version=4))
         seconds = time.monotonic() - start
         verdict = "FAIL" if traceback else "pass"
         print(f"{seconds:6.0f} s  {verdict}", flush=True)

@@ -7,15 +7,15 @@ import nbformat
 
 from aelib.data import load_mnist
 from tools.execute import execute, lessons
-from tools.lesson_form import METADATA
+from tools.lesson_form import CELL_METADATA, METADATA
 
 
 def normalise(notebook):
     """Removes what differs between machines and editors: timestamps, versions, editor settings."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        kept = {key: cell.metadata[key] for key in CELL_METADATA if cell.metadata.get(key)}
+        cell.metadata = nbformat.from_dict(kept)
 
 
 def main():
@@ -27,7 +27,7 @@ def main():
     failed = False
     for path in paths:
         start = time.monotonic()
-        notebook, traceback = execute(path)
+        notebook, traceback = execute(nbformat.read(path, as_version=4))
         if traceback:
             failed = True
             print(f"{path.name} fails, nothing stored:\n{traceback}")
