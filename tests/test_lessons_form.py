@@ -52,6 +52,7 @@ def lesson():
         ),
         "**Predict**: which?",
     ]
+    bodies["Intuition"][0].metadata["alt"] = "A row of ten digits drawn in grey"
     bodies["Theory"] = ["$$a = b$$"]
     bodies["Data"] = [code_cell("load_mnist()", [stdout("MNIST: full set (60,000 + 10,000 images)\n")])]
     bodies["Claims"] = ["1. It is so.", code_cell("assert True\nprint('holds')", [stdout("holds\n")], [CHECKED])]
@@ -200,6 +201,12 @@ SPOILT = {
     "address": (shows("x at 0x7f0123456789"), "an object's address"),
     "offline sample": (prints("MNIST: offline sample of 5,000 images"), "offline sample's data line"),
     "no figure": (remove("plots.show"), "no figure is stored"),
+    "no alternative text": (
+        lambda notebook: find(notebook, "plots.show").metadata.clear(),
+        "draws a figure and has no alternative text",
+    ),
+    "too many words": (replace("- Baldi", "section 3", "section " * 3000), "words, more than 3000"),
+    "too many cells": (insert(-1, *(nbformat.v4.new_markdown_cell("x") for _ in range(60))), "cells, more than 75"),
     "nothing compared": (tag("assert"), "no cell is tagged"),
     "invalid": (
         lambda notebook: find(notebook, "load_mnist").update(outputs=[nbformat.from_dict({"x": 1})]),

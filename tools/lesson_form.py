@@ -47,6 +47,11 @@ CELL_METADATA = ("alt", "tags")  # "alt": the figure in one sentence, for those 
 CHECKED = "nbval-check-output"
 MAX_BYTES = 1_000_000
 
+# What is read and run in one session.
+MAX_CELLS = 75
+MAX_WORDS = 3_000
+MIN_ALT_WORDS = 5
+
 # What a stored output must not hold: it differs from run to run or from machine to machine, or it is noise.
 UNCLEAN = {
     "a progress bar": re.compile(r"[\x08\r]|\d+/\d+[^\n]{0,40}━"),
@@ -165,6 +170,14 @@ def _prose_faults(cells):
             yield f"cell {number} is neither code nor Markdown"
 
 
+def _length_faults(cells):
+    words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
+    if words > MAX_WORDS:
+        yield f"the text has {words} words, more than {MAX_WORDS}"
+    if len(cells) > MAX_CELLS:
+        yield f"{len(cells)} cells, more than {MAX_CELLS}"
+
+
 def _output_faults(code):
     if not any(cell.execution_count for cell in code):
         yield "the lesson is not executed: make store"
@@ -182,6 +195,8 @@ def _output_faults(code):
                 yield f"code cell {number} stores text on stderr: {output.text[:80]!r}"
             elif output.output_type == "execute_result" and re.match(r"\[?<", output.data.get("text/plain", "")):
                 yield f"code cell {number} ends in a value that only shows {output.data['text/plain'][:40]!r}"
+            if "image/png" in output.get("data", {}) and len(cell.metadata.get("alt", "").split()) < MIN_ALT_WORDS:
+                yield f'code cell {number} draws a figure and has no alternative text ("alt" in its metadata)'
             for what, pattern in UNCLEAN.items():
                 if pattern.search(_text(output)):
                     yield f"code cell {number} stores {what}"
@@ -251,6 +266,7 @@ def faults(notebook, filename, folder, repo):
     found += _section_faults(parts[1:])
     found += _code_faults(code, repo)
     found += _prose_faults(notebook.cells)
+    found += _length_faults(notebook.cells)
     found += _output_faults(code)
     found += _metadata_faults(notebook)
     found += _whole_text_faults(notebook, filename, folder, repo)
