@@ -55,7 +55,7 @@ def _check_environment():
 
 _check_environment()
 
-from aelib import data, jacobian, layers, losses, metrics, models, networks, priors  # noqa: E402, F401
+from aelib import callbacks, data, jacobian, layers, losses, metrics, models, networks, priors  # noqa: E402, F401
 
 
 def print_versions():

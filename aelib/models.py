@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from aelib import jacobian, layers, losses, priors
+from aelib.callbacks import progress_in_notebook
 
 PACKAGE = "aelib"
 PENALTIES = ("closed_form", "exact", "projected", "stochastic")
@@ -83,7 +84,8 @@ class Autoencoder(keras.Model):
             y: Optional targets, for those whose target is not the input itself.
             batch_size: Number of examples in a batch, 32 unless given.
             epochs: Number of epochs.
-            verbose: As for Keras's `fit`.
+            verbose: As for Keras's `fit`. Unless given, a notebook shows `aelib.callbacks.ProgressBar`, which goes away
+                at the end, or nothing if the environment variable `TQDM_DISABLE` is set.
             callbacks: As for Keras's `fit`.
             **fit_options: As for Keras's `fit`. With `steps_per_epoch`, arrays are gone through again and again, and
                 every batch is full.
@@ -94,7 +96,10 @@ class Autoencoder(keras.Model):
         Raises:
             ValueError: If `validation_split` leaves nothing to train on, and as Keras's `fit`.
         """
-        options = {"epochs": epochs, "verbose": verbose, "callbacks": callbacks, **fit_options}
+        with progress_in_notebook(verbose, callbacks) as shown:
+            return self._fit(x, y, batch_size, {"epochs": epochs, **shown, **fit_options})
+
+    def _fit(self, x, y, batch_size, options):
         arrays = (x, y, options.get("sample_weight"))
         if options.get("shuffle", True) is not True or not _are_arrays_of_equal_length(arrays):
             return super().fit(x, y, batch_size, **options)

@@ -5,7 +5,7 @@ import numbers
 import keras
 import numpy as np
 
-from aelib import losses, models, networks
+from aelib import callbacks, losses, models, networks
 
 
 def pretrain_layerwise(
@@ -43,7 +43,7 @@ def pretrain_layerwise(
             other stages' codes are both compared by `losses.SumSquaredError`.
         epochs: Number of epochs of each stage.
         batch_size: Number of examples in a gradient step.
-        verbose: 1 prints a line a stage, 0 nothing.
+        verbose: 1 prints a line a stage and shows a progress bar in a notebook, 0 nothing.
 
     Returns:
         The unrolled `models.Autoencoder`, without corruption and not compiled, ready to `compile` and `fit` as a whole.
@@ -73,10 +73,11 @@ def pretrain_layerwise(
         widths[-1], widths[-2::-1], features, activation, output_activation, kernel_initializer
     )
     inputs = x
+    shown = "auto" if verbose and callbacks.in_notebook() else 0
     for stage, (inner, outer) in enumerate(zip(encoder.layers, reversed(decoder.layers), strict=True)):
         autoencoder = models.Autoencoder(_alone(inner), _alone(outer), corruption[stage])
         autoencoder.compile(optimizer=optimizers[stage], loss=losses.SumSquaredError() if loss is None else loss)
-        history = autoencoder.fit(inputs, batch_size=batch_size, epochs=epochs, verbose=0).history["loss"]
+        history = autoencoder.fit(inputs, batch_size=batch_size, epochs=epochs, verbose=shown).history["loss"]
         if verbose:
             print(
                 f"stage {stage + 1} of {len(widths)}: {inputs.shape[1]} to {widths[stage]} and back, "

@@ -12,8 +12,8 @@ NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT = 600  # seconds, as for nbval in the Makefile
 
 # ipykernel leaves what C++ code writes to file descriptor 2 alone when it believes that it runs under pytest.
-# Otherwise TensorFlow's log lines become outputs of the lesson.
-QUIET = {"PYTEST_CURRENT_TEST": "executing a lesson"}
+# Otherwise TensorFlow's log lines become outputs of the lesson. Nor are progress bars stored.
+QUIET = {"PYTEST_CURRENT_TEST": "executing a lesson", "TQDM_DISABLE": "1"}
 
 
 def lessons(number=""):
