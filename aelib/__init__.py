@@ -1,8 +1,8 @@
 """Layers, losses, penalties and models for autoencoders in Keras 3 on TensorFlow.
 
 Import it before TensorFlow: it starts TensorFlow without the log lines that would otherwise fill a notebook's first
-cell. With it all layers, losses and models are registered, so that `keras.saving.load_model` knows them. Only
-`aelib.plots`, which has to be imported by name, needs matplotlib.
+cell. With it all layers, losses, models and optimizers are registered, so that `keras.saving.load_model` knows them.
+Only `aelib.plots`, which has to be imported by name, needs matplotlib.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def _check_environment():
 
 _check_environment()
 
-from aelib import callbacks, data, jacobian, layers, losses, metrics, models, networks, priors  # noqa: E402, F401
+from aelib import callbacks, data, jacobian, layers, losses, metrics, models, networks, optimizers, priors  # noqa: E402, F401
 
 
 def print_versions():
