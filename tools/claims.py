@@ -4,10 +4,10 @@
     make claims LESSON=04 SEEDS=1,2,3 DATA=sample     a part
     make claims TIMES=4 SEEDS=1                       with four times the training
 
-A run executes one lesson with another seed (in place of the one that it gives to `keras.utils.set_random_seed`), on a
-named data set, and with every `fit` and every learning-rate schedule so many times as long. In the section "Claims" an
-assertion `assert value > bound` is not asserted but noted: value, bound, and whether it holds. With `not` it is a
-control's: `assert not value > bound` notes that the control fails the claim.
+A run executes one lesson with other seeds (a thousand times the run's number is added to each that the lesson gives to
+`keras.utils.set_random_seed`), on a named data set, and with every `fit` and every learning-rate schedule so many times
+as long. In the section "Claims" an assertion `assert value > bound` is not asserted but noted: value, bound, and whether
+it holds. With `not` it is a control's: `assert not value > bound` notes that the control fails the claim.
 
 What was run is kept in benchmarks/results/claims/, a file a lesson, and not run again until the lesson's code changes.
 The table over all runs is written into CONTRIBUTING.md.
@@ -69,6 +69,8 @@ _stretch(_schedules.PiecewiseConstantDecay, "__init__", "boundaries")
 for _name in ("ExponentialDecay", "InverseTimeDecay", "PolynomialDecay"):
     _stretch(getattr(_schedules, _name), "__init__", "decay_steps")
 
+_set_random_seed = _keras.utils.set_random_seed
+_keras.utils.set_random_seed = lambda seed: _set_random_seed(seed + 1000 * {seed})
 _load_mnist = _data.load_mnist
 _data.load_mnist = lambda source="auto", *args, **kwargs: _load_mnist("{data}", *args, **kwargs)
 _claims = []
@@ -132,8 +134,9 @@ def prepare(notebook, seed, data, times):
         elif any(cell.id == each.id for each in claims):
             cell.source = ast.unparse(ast.fix_missing_locations(_NoteClaims(number).visit(ast.parse(cell.source))))
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    code[1].source = re.sub(r"set_random_seed\(\d+\)", f"set_random_seed({seed})", code[1].source)
-    prelude = PRELUDE.replace("{times}", str(times)).replace("{data}", data)
+    prelude = PRELUDE
+    for name, value in {"{seed}": seed, "{times}": times, "{data}": data}.items():
+        prelude = prelude.replace(name, str(value))
     place = notebook.cells.index(code[0]) + 1
     notebook.cells.insert(place, nbformat.v4.new_code_cell(prelude))
     notebook.cells.append(nbformat.v4.new_code_cell(EPILOGUE))
