@@ -204,7 +204,7 @@ def weights():
     keras.utils.set_random_seed(0)
     model = models.Autoencoder(networks.mlp_encoder(6, [5], 3), networks.mlp_decoder(3, [5], 6))
     adam = optimizers.Adam(0.01, weight_decay=0.1, clipnorm=1.0)
-    model.compile(adam, losses.SumSquaredError(), steps_per_execution=2)
+    model.compile(adam, losses.SumSquaredError())
     model.fit(x, batch_size=20, epochs=5, shuffle=False, verbose=0)
     moments = [variable.numpy().ravel() for variable in model.optimizer.variables]
     return np.concatenate([weight.ravel() for weight in model.get_weights()] + moments)
