@@ -485,6 +485,8 @@ def test_interrupted_download_leaves_nothing(archive, clone, monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
+# Since Python 3.12, of any fork beside threads; the children only download, and TensorFlow takes long to start twice.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_two_processes_that_download_at_once(archive, clone, monkeypatch, capfd):
     """Both are held in the middle of their downloads until both are there."""
     both = threading.Barrier(2, timeout=20)
@@ -498,7 +500,7 @@ def test_two_processes_that_download_at_once(archive, clone, monkeypatch, capfd)
     def load_in_a_process():
         assert load_tiny().source == "full"
 
-    fork = multiprocessing.get_context("fork")  # TensorFlow takes many seconds to start twice
+    fork = multiprocessing.get_context("fork")
     with serving(monkeypatch, respond):
         processes = [fork.Process(target=load_in_a_process) for _ in range(2)]
         for process in processes:
