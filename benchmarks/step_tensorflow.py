@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from aelib import layers, losses, models, networks
+from aelib import layers, losses, models, networks, optimizers
 from benchmarks import common
 
 
@@ -49,7 +49,7 @@ def cross_entropy(x, reconstruction):
 # ---- through aelib, as the lessons do it
 
 
-def aelib(model, **compile_options):
+def aelib(model, new_adam=optimizers.Adam, **compile_options):
     spec = CONFIG["models"][model]
     if model == "VAE":
         autoencoder, loss = models.VariationalAutoencoder(*parts(model)), losses.BernoulliNLL()
@@ -60,13 +60,19 @@ def aelib(model, **compile_options):
         autoencoder, loss = models.AdversarialAutoencoder(*parts(model)), losses.SumSquaredError()
     else:
         autoencoder, loss = models.Autoencoder(*parts(model)), losses.SumSquaredError()
-    autoencoder.compile("adam", loss, steps_per_execution=CONFIG["steps_per_execution"], **compile_options)
+    if model == "AAE":
+        compile_options |= {"discriminator_optimizer": new_adam(), "encoder_optimizer": new_adam()}
+    autoencoder.compile(new_adam(), loss, steps_per_execution=CONFIG["steps_per_execution"], **compile_options)
     fit_options = {"batch_size": CONFIG["batch_size"], "epochs": spec["epochs"], "verbose": 0}
     return lambda: autoencoder.fit(images_for(model), **fit_options)
 
 
 def aelib_xla(model):
     return aelib(model, jit_compile=True)
+
+
+def aelib_keras_adam(model):
+    return aelib(model, keras.optimizers.Adam)
 
 
 # ---- the same updates written out, for the bare loop and for Keras's custom train_step
@@ -79,11 +85,11 @@ def descend(optimizer, variables, loss_of):
     return loss
 
 
-def update_of(model):
+def update_of(model, new_adam):
     """Returns a function that does one training step on a batch, and returns its losses."""
     encoder, decoder, *discriminator = parts(model)
     both = list({id(each): each for each in encoder.trainable_variables + decoder.trainable_variables}.values())
-    adam = [keras.optimizers.Adam() for _ in range(3 if discriminator else 1)]
+    adam = [new_adam() for _ in range(3 if discriminator else 1)]
     weight = CONFIG["models"][model].get("contraction_weight")
 
     def squared_error(x):
@@ -133,7 +139,7 @@ def update_of(model):
 
 
 def bare(model):
-    images, update = tf.constant(images_for(model)), update_of(model)
+    images, update = tf.constant(images_for(model)), update_of(model, optimizers.Adam)
 
     @tf.function
     def step(rows):
@@ -172,7 +178,7 @@ def keras_example(model):
     images = images_for(model)
     fit_options = {"batch_size": CONFIG["batch_size"], "epochs": CONFIG["models"][model]["epochs"], "verbose": 0}
     if model in ("VAE", "AAE", "CAE"):
-        custom = CustomTraining(update_of(model), 3 if model == "AAE" else 1)
+        custom = CustomTraining(update_of(model, keras.optimizers.Adam), 3 if model == "AAE" else 1)
         custom.compile("adam")
         return lambda: custom.fit(images, **fit_options)
     encoder, decoder = parts(model)
@@ -199,7 +205,7 @@ def matrix_product(_):
 def flop(model):
     """Returns the floating-point operations of a step, counted by TensorFlow's profiler in the bare loop's graph."""
     batch = tf.TensorSpec((CONFIG["batch_size"], *images_for(model).shape[1:]))
-    graph = tf.function(update_of(model)).get_concrete_function(batch).graph
+    graph = tf.function(update_of(model, keras.optimizers.Adam)).get_concrete_function(batch).graph
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
     options = builder(builder.float_operation()).with_empty_output().build()
     return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
@@ -207,7 +213,14 @@ def flop(model):
 
 # ---- answers
 
-WAYS = {"aelib": aelib, "aelib_xla": aelib_xla, "bare": bare, "keras": keras_example, "matrix_product": matrix_product}
+WAYS = {
+    "aelib": aelib,
+    "aelib_keras_adam": aelib_keras_adam,
+    "aelib_xla": aelib_xla,
+    "bare": bare,
+    "keras": keras_example,
+    "matrix_product": matrix_product,
+}
 
 if __name__ == "__main__":
     common.serve(start, common.stopwatch(WAYS), flop)

@@ -1,14 +1,17 @@
+import dataclasses
+
 import pytest
 
-from aelib import data
+from aelib.data import load_mnist
+from aelib.data import mnist as loader
 
 
 @pytest.fixture(scope="session")
 def mnist():
     """MNIST as it is at hand, whole or as the sample; never over the network."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "ORIGIN", "file:///no/such/archive")
-        return data.load_mnist()
+        patch.setattr(loader, "ARCHIVE", dataclasses.replace(loader.ARCHIVE, origin="file:///no/such/archive"))
+        return load_mnist()
 
 
 @pytest.fixture(scope="session")

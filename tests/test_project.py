@@ -1,6 +1,7 @@
 """What is said in several places is said the same everywhere: versions, dependencies, addresses, commands."""
 
 import base64
+import os
 import pathlib
 import re
 import subprocess
@@ -230,6 +231,20 @@ def test_gpu_workflow_is_for_the_owner_of_a_runner_only():
     workflow = yaml.safe_load(read(".github/workflows/gpu.yml"))
     assert set(workflow[True]) == {"schedule", "workflow_dispatch"}  # YAML reads the key `on` as True
     assert workflow["jobs"]["gpu"]["if"] == "vars.GPU_RUNNER != '' && !github.event.repository.fork"
+
+
+# ---- this test run
+
+
+@pytest.mark.parametrize("processes", [1, os.cpu_count() + 1])
+def test_processes_side_by_side_share_the_cores(processes):
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment["PYTEST_XDIST_WORKER_COUNT"] = str(processes)
+    code = f"import conftest, os; print(*(os.environ[name] for name in {names}))"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=True).stdout
+    assert found.split() == 3 * [str(max(1, os.cpu_count() // processes))]
 
 
 # ---- style
