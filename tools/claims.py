@@ -6,7 +6,7 @@
 
 A run executes one lesson with other seeds (a thousand times the run's number is added to each that the lesson gives to
 `keras.utils.set_random_seed`), on a named data set, and with every `fit` and every learning-rate schedule so many times
-as long. In the section "Claims" an assertion `assert value > bound` is not asserted but noted: value, bound, and whether
+as long. In the section "Claims" an assertion `assert value > bound` is not asserted but noted: value, bound, whether
 it holds. With `not` it is a control's: `assert not value > bound` notes that the control fails the claim.
 
 What was run is kept in benchmarks/results/claims/, a file a lesson, and not run again until the lesson's code changes.
