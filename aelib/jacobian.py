@@ -49,7 +49,7 @@ def encoder_jacobian(encoder, x):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             z = _encode(encoder, x)
-        return tf.reshape(tape.batch_jacobian(z, x), (tf.shape(x)[0], z.shape[1], math.prod(x.shape[1:])))
+        return tf.reshape(tape.batch_jacobian(z, x), (tf.shape(x)[0], _size(z), _size(x)))
 
     # Outside a graph batch_jacobian traces one at every call, and TensorFlow warns of it after the fifth.
     return tf.function(matrices).get_concrete_function(x)(x) if tf.executing_eagerly() else matrices(x)
@@ -263,7 +263,13 @@ def _encode(encoder, x):
         raise ValueError(
             f"{encoder.name} gives {z.dtype.name}, which has no derivative. Give it a floating-point code."
         )
-    return tf.reshape(z, (tf.shape(z)[0], math.prod(z.shape[1:])))
+    # In the type of x: squares of float16 overflow from 256 on.
+    return tf.cast(tf.reshape(z, (tf.shape(z)[0], _size(z))), x.dtype)
+
+
+def _size(examples):
+    sizes = examples.shape[1:]
+    return tf.reduce_prod(tf.shape(examples)[1:]) if None in sizes else math.prod(sizes)
 
 
 # The derivative of an activation, from its output. The ReLU's is a constant on either side of 0.

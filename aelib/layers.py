@@ -179,13 +179,17 @@ class SparsityPenalty(keras.layers.Layer):
 
     def call(self, inputs):
         z = ops.cast(inputs, self.variable_dtype)
+        # A replica's share of a small batch may be empty.
+        count = ops.cast(ops.shape(z)[0], z.dtype)
         if self.sparsity_target is None:
-            penalty = ops.sum(ops.mean(ops.abs(z), axis=0))
+            penalty = ops.sum(ops.divide_no_nan(ops.sum(ops.abs(z), axis=0), count))
         else:
-            target, mean = self.sparsity_target, ops.clip(ops.mean(z, axis=0), 1e-7, 1 - 1e-7)
+            target, mean = self.sparsity_target, ops.divide_no_nan(ops.sum(z, axis=0), count)
+            mean = ops.clip(mean, 1e-7, 1 - 1e-7)
             penalty = ops.sum(
                 target * ops.log(target / mean) + (1 - target) * ops.log((1 - target) / (1 - mean)),
             )
+            penalty *= ops.minimum(count, 1)
         self.add_loss(self.weight * penalty)
         self.tracker.update_state(penalty, sample_weight=ops.shape(z)[0])
         return inputs

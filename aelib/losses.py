@@ -7,8 +7,19 @@ from keras import ops
 PACKAGE = "aelib"
 
 
+class _OneValueAnExample(keras.losses.Loss):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        shape = () if sample_weight is None else tuple(ops.convert_to_tensor(sample_weight).shape)
+        if shape[1:] not in ((), (1,)):
+            raise ValueError(
+                f"The weights have shape {shape}, but {self.name} is one value an example: give one weight an example, "
+                "shape (batch,)."
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
+
+
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class SumSquaredError(keras.losses.Loss):
+class SumSquaredError(_OneValueAnExample):
     """Squared error summed over an example's features and averaged over the batch.
 
     `loss = mean_n sum_j (x_nj - r_nj)^2`, in squared units of the data. For pixels in [0, 1] it is the error that
@@ -28,7 +39,8 @@ class SumSquaredError(keras.losses.Loss):
         A scalar, or one value an example, shape `(batch,)`, with `reduction="none"`.
 
     Raises:
-        ValueError: If the two shapes differ, which would otherwise broadcast to a wrong value without a word.
+        ValueError: If the two shapes differ, which would otherwise broadcast to a wrong value without a word, or there
+            is not one weight an example.
 
     Example:
 
@@ -49,7 +61,7 @@ class SumSquaredError(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class BernoulliNLL(keras.losses.Loss):
+class BernoulliNLL(_OneValueAnExample):
     """Negative log-likelihood of pixels that are 1 with the predicted probabilities, in nats an example.
 
     `loss = mean_n sum_j -(x_nj log p_nj + (1 - x_nj) log(1 - p_nj))` with `p = sigmoid(logits)`.
@@ -73,9 +85,9 @@ class BernoulliNLL(keras.losses.Loss):
         A scalar, or one value an example, shape `(batch,)`, with `reduction="none"`.
 
     Raises:
-        ValueError: If the two shapes differ, or values that must lie in [0, 1] do not or are not numbers. In `fit`,
-            which runs as a graph, such values are an `InvalidArgumentError` of TensorFlow with the same text; compiled
-            by XLA there is no check.
+        ValueError: If the two shapes differ, there is not one weight an example, or values that must lie in [0, 1] do
+            not or are not numbers. In `fit`, which runs as a graph, such values are an `InvalidArgumentError` of
+            TensorFlow with the same text; compiled by XLA there is no check.
 
     Example:
 
@@ -157,7 +169,7 @@ def _shape_error(y_true, y_pred):
 
 
 def _check_unit_interval(what, values, remedy):
-    low, high = ops.min(values), ops.max(values)
+    low, high = tf.reduce_min(values), tf.reduce_max(values)
     inside = ops.logical_and(low >= 0, high <= 1)  # false for what is not a number
     text = f"BernoulliNLL needs {what} in [0, 1], but they reach from"
     if not tf.executing_eagerly():

@@ -74,6 +74,7 @@ class ByHand:
             "reconstruction": np.mean(weight * np.square(x - z @ self.decoder).sum(axis=1)),
             "discriminator_loss": np.mean(weight * (softplus(-prior_logits) + softplus(logits))) / 2,
             "encoder_loss": np.mean(weight * softplus(-logits)),
+            "loss": np.mean(weight * np.square(x - z @ self.decoder).sum(axis=1)),
             "discriminator_accuracy": (np.mean(prior_logits > 0) + np.mean(logits <= 0)) / 2,
         }
 
