@@ -263,7 +263,8 @@ def _encode(encoder, x):
         raise ValueError(
             f"{encoder.name} gives {z.dtype.name}, which has no derivative. Give it a floating-point code."
         )
-    return tf.reshape(z, (tf.shape(z)[0], math.prod(z.shape[1:])))
+    # In the variables' type: in half precision a square overflows at 256.
+    return tf.reshape(tf.cast(z, encoder.variable_dtype), (tf.shape(z)[0], math.prod(z.shape[1:])))
 
 
 # The derivative of an activation, from its output. The ReLU's is a constant on either side of 0.

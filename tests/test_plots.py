@@ -49,6 +49,15 @@ def test_filters_are_scaled_one_by_one_and_symmetric_about_zero():
     assert ax.images[0].get_clim() == (-1, 1)
 
 
+@pytest.mark.parametrize("low, high", [(0.2, 0.4), (-3.0, 5.0), (0.0, 0.0)])
+def test_colours_mean_the_same_whatever_is_drawn(low, high):
+    """Else a faint image would look like a strong one."""
+    images = np.linspace(low, high, 32).reshape(2, 16)
+    assert plots.plot_images({"a": images}).images[0].get_clim() == (0, 1)
+    assert plots.plot_latent_grid(images.reshape(1, 2, 16)).images[0].get_clim() == (0, 1)
+    assert plots.plot_filters(images).images[0].get_clim() == (-1, 1)
+
+
 def test_codes_of_one_digit_have_one_color_whatever_digits_are_there():
     z, labels = rng.normal(size=(6, 2)), np.array([3, 7, 3, 7, 7, 3])
     ax = plots.plot_latent(z, labels)
