@@ -1,8 +1,8 @@
 """Plants faults in aelib, one at a time, and runs the changed module's tests: python -m tools.mutants [MODULE ...]
 
-cosmic-ray makes the mutants: an operator exchanged, a number moved by one, a condition turned round. They are run here,
-because TensorFlow takes six seconds to start: this process imports it, computes nothing with it, and so can fork a child
-for each mutant. A child runs the tests from the quickest to the slowest and stops at the first that fails.
+cosmic-ray makes the mutants: an operator exchanged, a number moved by one, a condition turned round. They are tried
+here, because TensorFlow takes six seconds to start: this process imports it, computes nothing with it, and so can fork
+a child for each mutant. A child runs the tests from the quickest to the slowest and stops at the first that fails.
 
 Outcomes go to `build/mutants.jsonl`, and a new run goes on where the last one stopped. A survivor is tried again when
 the tests have changed. The table, `tests/mutants.md`, is written from them and from `tests/mutants.toml`, where every
@@ -213,7 +213,7 @@ def wait_for(child):
 
 def write_page():
     """Writes the table of what was tried; a survivor without a reason is named as one."""
-    done, reasons = session(), tomllib.loads(REASONS.read_text(encoding="utf-8"))["harmless"]
+    done, reasons = session(), tomllib.loads(REASONS.read_text(encoding="utf-8")).get("harmless", [])
     rows, survivors, seconds = [], [], 0
     for module in TESTS:
         tried = {key: done[key] for key, _ in mutants(module) if key in done}
@@ -226,8 +226,8 @@ def write_page():
     text = [
         "# Planted faults and the tests that find them",
         "",
-        "Written by `make mutants` (`tools/mutants.py`) from the mutants that cosmic-ray makes of each module, each tried",
-        "against the module's own tests. The reasons stand in `tests/mutants.toml`.",
+        "Written by `make mutants` (`tools/mutants.py`) from the mutants that cosmic-ray makes of each module, each",
+        "tried against the module's own tests. The reasons stand in `tests/mutants.toml`.",
         f"All of them together took {seconds / 60:.0f} minutes of one core.",
         "",
         "| module | mutants | found | not found |",
