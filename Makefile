@@ -70,14 +70,15 @@ links:
 	@"$(PYTHON)" -m tools.links "$(REPO)"
 
 # The pins that still fit are kept; to renew them all, delete requirements/*.txt first.
-LOCK := build/uv/bin/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --group dev
+COMPILE := build/uv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+LOCK := $(COMPILE) pyproject.toml --group dev
 lock:
 	@"$(PYTHON)" -m venv build/uv
 	@build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(LOCK) --extra cpu -o requirements/cpu.txt
 	$(LOCK) --extra gpu -o requirements/gpu.txt
-	$(LOCK) --group mutants --constraint requirements/cpu.txt -o requirements/mutants.txt
+	$(COMPILE) --group mutants --constraint requirements/cpu.txt -o requirements/mutants.txt
 
 clean:
 	rm -rf .venv .venv-colab .venv-bench build .pytest_cache .ruff_cache aelib.egg-info
