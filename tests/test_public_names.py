@@ -163,6 +163,14 @@ def loss_outcome(loss):
     return loss.name, loss(X, OTHER_X)
 
 
+def optimizer_outcome(optimizer):
+    weights = [keras.Variable(X), keras.Variable(Z)]
+    for size in (3.0, 1.0, 0.1):
+        optimizer.apply([size * OTHER_X, size * OTHER_Z], weights)
+    optimizer.finalize_variable_values(weights)
+    return optimizer.name, optimizer.scale_loss(1.0), [weight.value for weight in weights]
+
+
 def network_outcome(network):
     inputs = np.linspace(-1, 1, np.prod(network.input_shape[1:]), dtype="float32").reshape(1, *network.input_shape[1:])
     return network.name, network(inputs), network.get_weights()
@@ -214,6 +222,10 @@ HISTORY = {"loss": [2.0, 1.0], "val_loss": [2.5, 1.5], "kl": [1.0, 2.0]}
 
 CASES = {
     "print_versions": Case(itself),
+    "callbacks.ProgressBar": Elsewhere("test_callbacks.py"),
+    "callbacks.ProgressBar.close": Elsewhere("test_callbacks.py"),
+    "callbacks.in_notebook": Elsewhere("test_callbacks.py"),
+    "callbacks.progress_in_notebook": Elsewhere("test_callbacks.py", verbose=..., callbacks=...),
     "data.ImageSplits": Elsewhere(
         "test_data.py", **dict.fromkeys(["x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "source"], ...)
     ),
@@ -372,6 +384,24 @@ CASES = {
         name=("encoder", "other"),
         **MLP,
     ),
+    "optimizers.Adam": Case(
+        optimizer_outcome,
+        learning_rate=(0.001, 0.01),
+        beta_1=(0.9, 0.5),
+        beta_2=(0.999, 0.9),
+        epsilon=(1e-7, 0.1),
+        amsgrad=(False, True, {"beta_2": 0.5}),
+        weight_decay=(None, 0.1),
+        clipnorm=(None, 0.5),
+        clipvalue=(None, 0.05),
+        global_clipnorm=(None, 0.5),
+        use_ema=(False, True),
+        ema_momentum=(0.99, 0.5, {"use_ema": True}),
+        ema_overwrite_frequency=(None, 2, {"use_ema": True}),
+        loss_scale_factor=(None, 8.0),
+        gradient_accumulation_steps=(None, 2),
+        name=(None, "other"),
+    ),
     "plots.plot_filters": Case(drawn, filters=(IMAGES, OTHER_IMAGES), columns=(10, 2), title=(None, "title"), **AX),
     "plots.plot_history": Case(
         drawn,
@@ -424,9 +454,12 @@ CASES = {
 # ---- the names, their signatures and documentation
 
 
+KERAS_CLASSES = (keras.Model, keras.Loss, keras.Optimizer, keras.callbacks.Callback)
+
+
 def is_hook(name, value):
     """Keras's own, such as `call` and `get_config`: what is overridden without documentation of its own."""
-    return value.__doc__ is None and any(hasattr(base, name) for base in (keras.Model, keras.Loss, keras.Optimizer))
+    return value.__doc__ is None and any(hasattr(base, name) for base in KERAS_CLASSES)
 
 
 def public_names():
@@ -451,8 +484,8 @@ def parameters(name):
     given = dict(inspect.signature(NAMES[name]).parameters)
     given.pop("self", None)
     named = {each.name: each.default for each in given.values() if each.kind is not each.VAR_KEYWORD}
-    through_keras = {} if len(named) == len(given) or not inspect.isclass(NAMES[name]) else dict(KERAS)
-    return {**dict.fromkeys(through_keras, ...), **named}
+    is_layer = inspect.isclass(NAMES[name]) and issubclass(NAMES[name], keras.Layer)
+    return {**dict.fromkeys(KERAS if is_layer else (), ...), **named}
 
 
 def section(name, title):
@@ -555,7 +588,7 @@ TRIED = [
 KEPT = [
     (name, argument)
     for name, argument in TRIED
-    if inspect.isclass(NAMES.get(name)) and issubclass(NAMES[name], keras.Layer | keras.Loss)
+    if inspect.isclass(NAMES.get(name)) and issubclass(NAMES[name], keras.Layer | keras.Loss | keras.Optimizer)
 ]
 
 
@@ -595,7 +628,7 @@ def test_each_argument_changes_the_outcome(name, argument):
 
 
 def saved_and_loaded(original, path):
-    """A layer and a loss are saved in a model."""
+    """A layer, a loss and an optimizer are saved in a model."""
     if isinstance(original, keras.Model):
         original.save(path)
         return keras.saving.load_model(path)
@@ -604,6 +637,12 @@ def saved_and_loaded(original, path):
         model.compile("sgd", original)
         model.save(path)
         return keras.saving.load_model(path).loss
+    if isinstance(original, keras.Optimizer):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+        model.compile(original, "mse")
+        original.build(model.trainable_variables)
+        model.save(path)
+        return type(original).from_config(keras.saving.load_model(path).optimizer.get_config())
     shapes = {layers.Sampling: [(2,), (2,)], layers.DenseTranspose: (2,)}.get(type(original), (4,))
     inputs = [keras.Input(shape) for shape in shapes] if isinstance(shapes, list) else keras.Input(shapes)
     keras.Model(inputs, original(inputs)).save(path)
