@@ -21,6 +21,7 @@ class _Corruption(keras.layers.Layer):
         self.rate = rate
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
 
     def call(self, inputs, training=False):
         if not training:
@@ -240,6 +241,7 @@ class KSparse(keras.layers.Layer):
                 raise ValueError(f"The number of values to keep must be a positive whole number, not {value!r}.")
         self.k = k
         self.encoding_k = encoding_k
+        self.supports_masking = True
 
     def build(self, input_shape):
         largest = max(self.k, self.encoding_k or self.k)
@@ -312,6 +314,7 @@ class DenseTranspose(keras.layers.Layer):
             )
         self.dense = dense
         self.activation = keras.activations.get(activation)
+        self.supports_masking = True
 
     def build(self, input_shape):
         features, units = self.dense.kernel.shape
