@@ -53,9 +53,13 @@ def test_filters_are_scaled_one_by_one_and_symmetric_about_zero():
 def test_colours_mean_the_same_whatever_is_drawn(low, high):
     """Else a faint image would look like a strong one."""
     images = np.linspace(low, high, 32).reshape(2, 16)
-    assert plots.plot_images({"a": images}).images[0].get_clim() == (0, 1)
-    assert plots.plot_latent_grid(images.reshape(1, 2, 16)).images[0].get_clim() == (0, 1)
-    assert plots.plot_filters(images).images[0].get_clim() == (-1, 1)
+    for ax, limits, colours in [
+        (plots.plot_images({"a": images}), (0, 1), "gray_r"),
+        (plots.plot_latent_grid(images.reshape(1, 2, 16)), (0, 1), "gray_r"),
+        (plots.plot_filters(images), (-1, 1), "RdBu_r"),
+    ]:
+        assert ax.images[0].get_clim() == limits
+        assert ax.images[0].get_cmap().name == colours
 
 
 def test_codes_of_one_digit_have_one_color_whatever_digits_are_there():
