@@ -31,7 +31,7 @@ OPERATORS = re.compile(
     r"|ReplaceUnaryOperator_USub_UAdd|ReplaceAndWithOr|ReplaceOrWithAnd|ReplaceTrueWithFalse|ReplaceFalseWithTrue"
     r"|AddNot|NumberReplacer|ZeroIterationForLoop)"
 )
-# A module and the tests that are to find its faults; its docstring's examples and its public names' cases come on top.
+# A module and the test files that are to find its faults; its docstrings and its cases of public names come on top.
 TESTS = {
     "losses": "test_losses.py",
     "priors": "test_priors.py",
@@ -41,6 +41,7 @@ TESTS = {
     "networks": "test_networks*.py",
     "pretraining": "test_pretraining.py",
     "plots": "test_plots.py",
+    "optimizers": "test_optimizers.py",
 }
 # Before the forks; nothing is computed with them, because TensorFlow does not work in a child of a process that did.
 IMPORTED_ONCE = ("keras", "matplotlib.pyplot", "pytest", "scipy.stats", "sklearn.linear_model", "sklearn.pipeline")
@@ -93,6 +94,8 @@ class Child:
         self.folder, self.start, self.limit = folder, time.monotonic(), limit
         target = folder / "aelib" / f"{module}.py"
         target.write_text(code, encoding="utf-8")
+        for compiled in target.parent.glob(f"__pycache__/{target.stem}.*"):
+            compiled.unlink()  # it would be taken for the new one's, if both have one length and second
         self.process = os.fork()
         if self.process == 0:
             os.setsid()  # with it goes what the tests start themselves
@@ -132,16 +135,13 @@ def run_tests(folder, module, durations):
     seconds, failed = {}, []
     os.chdir(folder)
     sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True  # two mutants of one length may be written within a second
-    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ["PYTHONPATH"] = str(folder)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    files = [str(path) for path in sorted(folder.glob(f"tests/{TESTS[module]}"))]
+    files = map(str, test_files(folder, module))
     options = ["-x", "-q", "-o", "addopts=", "-p", "no:cacheprovider", "--doctest-modules"]
-    status = pytest.main(
-        [*options, *files, "tests/test_public_names.py", f"aelib/{module}.py"], plugins=[FromQuickToSlow()]
-    )
+    status = pytest.main([*options, *files, f"aelib/{module}.py"], plugins=[FromQuickToSlow()])
     (folder / "seconds.json").write_text(json.dumps({"seconds": seconds, "failed": failed}), encoding="utf-8")
     return int(status)
 
@@ -158,9 +158,13 @@ def copies(count):
         yield folder
 
 
+def test_files(folder, module):
+    patterns = *TESTS[module].split(), "test_public_names.py"
+    return sorted(path for pattern in patterns for path in folder.glob(f"tests/{pattern}"))
+
+
 def hash_of_tests(module):
-    paths = [*ROOT.glob(f"tests/{TESTS[module]}"), ROOT / "tests" / "test_public_names.py"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()[:12]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in test_files(ROOT, module))).hexdigest()[:12]
 
 
 def session():
