@@ -34,6 +34,7 @@ def codes():
 
 
 @pytest.mark.parametrize("l2", [1.0, 1000.0])
+@pytest.mark.filterwarnings("error:lbfgs failed to converge")
 def test_error_is_that_of_a_softmax_regression_by_hand(codes, l2):
     x, labels, x_test, test_labels = codes
     expected = np.mean(by_hand(x, labels, x_test, l2) != test_labels)
