@@ -273,6 +273,16 @@ def test_dropout_and_noise_are_off():
     np.testing.assert_allclose(jacobian.encoder_jacobian(encoder, inputs(dtype="float32")), expected, rtol=1e-6)
 
 
+def test_many_calls_are_silent(caplog):
+    """Outside a graph, TensorFlow would trace the Jacobian at every call and warn of it after the fifth."""
+    layer, logger = dense_layer("tanh"), tf.get_logger()
+    logger.addHandler(caplog.handler)
+    for _ in range(8):
+        jacobian.encoder_jacobian(layer, inputs(dtype="float32"))
+    logger.removeHandler(caplog.handler)
+    assert not caplog.messages
+
+
 def test_integers_are_taken():
     layer, x = dense_layer("sigmoid"), np.arange(14).reshape(2, 7)
     np.testing.assert_array_equal(
@@ -309,8 +319,11 @@ def test_bad_input_is_refused():
         (lambda: jacobian.projected_jacobian_penalty(rounding, x), "int32.*derivative"),
         (lambda: jacobian.projected_jacobian_penalty(layer, x, num_probes=0), "num_probes.*0"),
         (lambda: jacobian.projected_jacobian_penalty(layer, x, num_probes=1.5), "num_probes.*1.5"),
+        (lambda: jacobian.projected_jacobian_penalty(layer, x, num_probes=True), "num_probes.*True"),
         (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev=0.0), "stddev.*0.0"),
         (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev=float("nan")), "stddev.*nan"),
+        (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev=float("inf")), "stddev.*inf"),
+        (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev="0.1"), "stddev.*'0.1'"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

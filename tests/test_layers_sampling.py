@@ -54,6 +54,14 @@ def test_what_is_drawn_in_training_does_not_depend_on_evaluations():
     np.testing.assert_array_equal(trained(0), trained(3))
 
 
+def test_evaluations_draw_from_the_seed_too():
+    pair = np.zeros((4, 2), "float32"), np.zeros((4, 2), "float32")
+    first, same, other = (layers.Sampling(seed)(pair, training=False).numpy() for seed in (3, 3, 8))
+    np.testing.assert_array_equal(first, same)
+    np.testing.assert_array_equal(first, layers.Sampling(3)(pair))
+    assert np.all(first != other)
+
+
 @pytest.mark.parametrize("shapes", [[(4, 2), (4, 3)], [(4, 2), (4, 1)], [(4, 2)], [(4, 2)] * 3])
 def test_sampling_refuses_what_is_no_pair(shapes):
     with pytest.raises(ValueError, match="takes the pair"):

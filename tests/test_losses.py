@@ -29,6 +29,17 @@ def test_one_value_an_example_and_weights():
     assert float(SumSquaredError()(x, reconstruction, sample_weight=[1.0, 0.0])) == 2.5
 
 
+@pytest.mark.parametrize("loss", [SumSquaredError(), BernoulliNLL()])
+def test_shapes_are_compared_as_far_as_they_are_known(loss):
+    """In a graph, the number of examples, of steps or of pixels may be open."""
+    x, reconstruction = rng.uniform(size=(2, 5, 3)).astype("float32")
+    for known in [(None, 3), (5, None), (None, None)]:
+        graph = tf.function(loss, input_signature=[tf.TensorSpec(known), tf.TensorSpec((None, 3))])
+        assert float(graph(x, reconstruction)) == pytest.approx(float(loss(x, reconstruction)), rel=1e-6)
+    with pytest.raises(ValueError, match="must be equal"):
+        tf.function(loss.call).get_concrete_function(tf.TensorSpec((None, 3)), tf.TensorSpec((None, 4)))
+
+
 @pytest.mark.parametrize("loss", [SumSquaredError, BernoulliNLL])
 def test_an_example_counts_by_itself_and_is_computed_in_the_type_asked_for(loss):
     x, reconstruction = rng.uniform(size=(2, 5, 3, 2))

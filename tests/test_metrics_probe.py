@@ -57,6 +57,12 @@ def test_same_result_in_every_run_and_chance_for_labels_without_meaning(codes):
     assert 0.8 < errors[0] < 0.98
 
 
+def test_one_example_may_be_classified(codes):
+    x, labels, _, _ = codes
+    assert metrics.linear_probe_error(x, labels, x[:1], labels[:1]) == 0
+    assert metrics.linear_probe_error(x, labels, x[:1], labels[:1] - 1) == 1
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

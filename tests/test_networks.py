@@ -43,6 +43,13 @@ def test_every_kernel_has_the_initializer_and_every_bias_starts_at_zero(network,
     assert len(weights) == 6
 
 
+def test_layers_are_called_by_their_place():
+    encoder, decoder = networks.mlp_encoder(6, [5, 4], 3, name="e"), networks.mlp_decoder(3, [4, 5], 6, name="d")
+    assert (encoder.name, decoder.name) == ("e", "d")
+    assert [layer.name for layer in encoder.layers] == ["hidden_1", "hidden_2", "code"]
+    assert [layer.name for layer in decoder.layers] == ["hidden_1", "hidden_2", "reconstruction"]
+
+
 def test_layers_of_one_shape_start_from_different_weights():
     for initializer in ("he_normal", keras.initializers.RandomNormal(stddev=0.01)):
         encoder = networks.mlp_encoder(4, [4, 4], 4, kernel_initializer=initializer)

@@ -105,6 +105,12 @@ def test_sizes_that_are_no_sizes_are_refused(prior, n, latent_dim):
         prior(n, latent_dim)
 
 
+def test_one_code_of_one_number_is_enough():
+    assert gaussian_prior(1, 1).shape == (1, 1)
+    for prior in WITH_LABELS:
+        assert prior(1, labels=[0], num_labels=1).shape == (1, 2)
+
+
 @pytest.mark.parametrize("prior", WITH_LABELS)
 def test_what_does_not_fit_is_refused(prior):
     for arguments, message in [

@@ -39,7 +39,7 @@ TESTS = {
     "jacobian": "test_jacobian.py",
     "layers": "test_layers_*.py",
     "networks": "test_networks*.py",
-    "pretraining": "test_pretraining.py",
+    "pretraining": "test_pretraining.py test_callbacks.py",
     "plots": "test_plots.py",
     "optimizers": "test_optimizers.py",
 }
