@@ -45,6 +45,10 @@ TESTS = {
 }
 # Before the forks; nothing is computed with them, because TensorFlow does not work in a child of a process that did.
 IMPORTED_ONCE = ("keras", "matplotlib.pyplot", "pytest", "scipy.stats", "sklearn.linear_model", "sklearn.pipeline")
+# Sizes, widths and shades of a figure are a matter of taste.
+LOOKS = re.compile(
+    r"figsize|rcParams|\"(axes|figure|grid|legend|lines)\.|\.(legend|scatter|grid|tick_params|set_visible)\(|spine"
+)
 SESSION = ROOT / "build" / "mutants.jsonl"
 PAGE = ROOT / "tests" / "mutants.md"
 REASONS = ROOT / "tests" / "mutants.toml"
@@ -69,6 +73,8 @@ def mutants(module):
                 continue
             seen.add(code)
             was, now = changed_lines(source, code)
+            if LOOKS.search(was):
+                continue
             key = module, ASTQuery(node).get_definition_name(), was, now
             keys[key] += 1
             yield (*key, keys[key]), code
