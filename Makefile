@@ -21,13 +21,14 @@ ifeq ($(KERAS_HOME)$(shell test -d "$$HOME/.keras" && echo yes),)
 export KERAS_HOME := $(BUILD)/keras
 endif
 
-.PHONY: help lessons lab test test-colab bench claims store links lock clean
+.PHONY: help lessons lab test test-colab mutants bench claims store links lock clean
 
 help:
 	@echo "make lessons              execute every lesson, pages in build/lessons/"
 	@echo "make lab                  open JupyterLab on the lessons"
 	@echo "make test                 library, form of the lessons, every cell of every lesson (a part: TESTS=tests)"
 	@echo "make test-colab           the lessons in an environment like Colab's"
+	@echo "make mutants              plant faults in the library and see that its tests find them (MODULES=losses)"
 	@echo "make bench                speed against a bare loop, Keras, PyTorch, pythae (one section: BENCH=scaling)"
 	@echo "make claims               every claim under five seeds, on both data sets: value, bound, margin (hours; resumable)"
 	@echo "make store LESSON=01      execute a lesson on full MNIST and store its outputs (all without LESSON=)"
@@ -49,6 +50,10 @@ test: .venv/.stamp
 test-colab: .venv-colab/.stamp
 	@.venv-colab/bin/python -m tools.colab
 
+# Goes on where it was stopped.
+mutants: .venv/.stamp-mutants
+	@$(BIN)/python -m tools.mutants $(MODULES)
+
 # The page is made from what there is, even if a measurement failed.
 BENCH := step_time penalty_cost scaling lesson_time
 bench: .venv/.stamp .venv-bench/.stamp
@@ -65,16 +70,22 @@ links:
 	@"$(PYTHON)" -m tools.links "$(REPO)"
 
 # The pins that still fit are kept; to renew them all, delete requirements/*.txt first.
-LOCK := build/uv/bin/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --group dev
+COMPILE := build/uv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+LOCK := $(COMPILE) pyproject.toml --group dev
 lock:
 	@"$(PYTHON)" -m venv build/uv
 	@build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(LOCK) --extra cpu -o requirements/cpu.txt
 	$(LOCK) --extra gpu -o requirements/gpu.txt
+	$(COMPILE) --group mutants --constraint requirements/cpu.txt -o requirements/mutants.txt
 
 clean:
 	rm -rf .venv .venv-colab .venv-bench build .pytest_cache .ruff_cache aelib.egg-info
+
+.venv/.stamp-mutants: .venv/.stamp requirements/mutants.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.txt
+	@touch .venv/.stamp-mutants
 
 .venv-colab/.stamp: requirements/colab.txt
 	@echo "Setting up .venv-colab (once, a few minutes)"

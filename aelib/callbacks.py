@@ -68,7 +68,13 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 def in_notebook():
-    """Whether this process is a Jupyter kernel, Colab's included."""
+    """Whether this process is a Jupyter kernel, Colab's included.
+
+    Example:
+
+    >>> in_notebook()
+    False
+    """
     ipython = sys.modules.get("IPython")
     shell = ipython and ipython.get_ipython()
     return "IPKernelApp" in getattr(shell, "config", ())
@@ -76,7 +82,21 @@ def in_notebook():
 
 @contextlib.contextmanager
 def progress_in_notebook(verbose, callbacks):
-    """Gives `verbose` and `callbacks` for Keras's `fit`, with a bar where neither the user nor Keras shows another."""
+    """Gives `verbose` and `callbacks` for Keras's `fit`, with a bar where neither the user nor Keras shows another.
+
+    Args:
+        verbose: What `fit` was given; `"auto"` in a notebook is the bar.
+        callbacks: What `fit` was given.
+
+    Returns:
+        A context manager, whose value is the two as a dictionary. It removes the bar however `fit` ends.
+
+    Example:
+
+    >>> with progress_in_notebook(verbose=0, callbacks=None) as options:
+    ...     options
+    {'verbose': 0, 'callbacks': None}
+    """
     if verbose != "auto" or not in_notebook() or isinstance(callbacks, keras.callbacks.CallbackList):
         yield {"verbose": verbose, "callbacks": callbacks}
         return

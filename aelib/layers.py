@@ -21,6 +21,7 @@ class _Corruption(keras.layers.Layer):
         self.rate = rate
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
 
     def call(self, inputs, training=False):
         if not training:
@@ -244,6 +245,7 @@ class KSparse(keras.layers.Layer):
                 raise ValueError(f"The number of values to keep must be a positive whole number, not {value!r}.")
         self.k = k
         self.encoding_k = encoding_k
+        self.supports_masking = True
 
     def build(self, input_shape):
         largest = max(self.k, self.encoding_k or self.k)
@@ -274,6 +276,7 @@ class DenseTranspose(keras.layers.Layer):
     Args:
         dense: The built `keras.layers.Dense` whose kernel, shape `(features, units)`, is shared.
         activation: Activation of the output; linear unless told.
+        name: The layer's name.
 
     Call arguments:
         inputs: `z`, shape `(..., units)`.
@@ -315,6 +318,7 @@ class DenseTranspose(keras.layers.Layer):
             )
         self.dense = dense
         self.activation = keras.activations.get(activation)
+        self.supports_masking = True
 
     def build(self, input_shape):
         features, units = self.dense.kernel.shape
@@ -351,8 +355,9 @@ class Sampling(keras.layers.Layer):
     of the code, at every call. The draw does not depend on the encoder, so `dz/dz_mean = 1` and
     `dz/dz_log_var = exp(z_log_var / 2) * noise / 2`: the reparameterization.
 
-    It draws outside training too, because the evidence lower bound is an average over draws. For one fixed code an
-    image, take `z_mean`.
+    It draws outside training too, because the evidence lower bound is an average over draws, but from a generator of
+    their own: how often a model is evaluated, and in batches of what size, does not change what it is trained with. For
+    one fixed code an image, take `z_mean`.
 
     Args:
         seed: Seed of the noise; random unless given. Replicas of a distributed strategy draw the same noise, each for
@@ -361,6 +366,7 @@ class Sampling(keras.layers.Layer):
 
     Call arguments:
         inputs: The pair `(z_mean, z_log_var)` of equal shape, `(batch, ...)`: mean and logarithm of the variance.
+        training: Which of the two generators to draw from.
 
     Output shape:
         That of `z_mean`.
@@ -382,6 +388,7 @@ class Sampling(keras.layers.Layer):
         super().__init__(**kwargs)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+        self.evaluation_seed_generator = keras.random.SeedGenerator(int(self.seed_generator.state[0]) + 1)
 
     def build(self, input_shape):
         shapes = [tuple(shape) for shape in input_shape] if isinstance(input_shape[0], list | tuple) else [input_shape]
@@ -391,9 +398,10 @@ class Sampling(keras.layers.Layer):
                 f"{' and '.join(map(str, shapes))}."
             )
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         z_mean, z_log_var = inputs
-        noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
+        generator = self.seed_generator if training else self.evaluation_seed_generator
+        noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=generator)
         return z_mean + ops.exp(z_log_var / 2) * noise
 
     def compute_output_shape(self, input_shape):

@@ -59,6 +59,9 @@ class SumSquaredError(_OneValueAnExample):
         y_true, y_pred = _as_pair(y_true, y_pred)
         return ops.sum(ops.square(y_true - y_pred), axis=tuple(range(1, len(y_pred.shape))))
 
+    def get_config(self):
+        return {**super().get_config(), "dtype": self.dtype}
+
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class BernoulliNLL(_OneValueAnExample):
@@ -111,7 +114,7 @@ class BernoulliNLL(_OneValueAnExample):
         return ops.sum(nll, axis=tuple(range(1, len(y_pred.shape))))
 
     def get_config(self):
-        return {**super().get_config(), "from_logits": self.from_logits}
+        return {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
 
 
 def gaussian_kl(z_mean, z_log_var):

@@ -207,7 +207,7 @@ def importance_weighted_nll(x, z_mean, z_log_var, log_likelihood, num_samples, b
             `(batch, latent_dim)`, and returns `log p(x | z)`, shape `(batch,)`. It is called `num_samples` times for
             each batch.
         num_samples: Number of draws an example, K.
-        batch_size: Number of examples decoded in one call.
+        batch_size: Number of examples decoded in one call. The draws do not depend on it.
         seed: Seed of the draws.
 
     Returns:
@@ -242,10 +242,11 @@ def importance_weighted_nll(x, z_mean, z_log_var, log_likelihood, num_samples, b
             raise ValueError(f"{name} must be a positive whole number, but it is {value!r}.")
     rng = np.random.default_rng(seed)
     log_sums = np.full(len(x), -np.inf)
-    for start in range(0, len(x), batch_size):
-        rows = slice(start, start + batch_size)
-        for _ in range(num_samples):
-            noise = rng.standard_normal(z_mean[rows].shape)
+    for _ in range(num_samples):
+        all_noise = rng.standard_normal(z_mean.shape)  # at once, so that the draws do not depend on batch_size
+        for start in range(0, len(x), batch_size):
+            rows = slice(start, start + batch_size)
+            noise = all_noise[rows]
             z = z_mean[rows] + np.exp(z_log_var[rows] / 2) * noise
             # log p(z) - log q(z | x): the constants of the two Gaussians cancel.
             log_ratio = 0.5 * np.sum(np.square(noise) + z_log_var[rows] - np.square(z), axis=1)

@@ -11,7 +11,14 @@ DIGIT_COLORS = plt.get_cmap("tab10").colors
 
 
 def use_style():
-    """Sets the style of every lesson's figures: sizes, fonts, light grids, no boxes."""
+    """Sets the style of every lesson's figures: sizes, fonts, light grids, no boxes.
+
+    Example:
+
+    >>> use_style()
+    >>> plt.rcParams["image.interpolation"]
+    'nearest'
+    """
     plt.rcParams.update(
         {
             "figure.figsize": (7.0, 3.2),

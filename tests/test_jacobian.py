@@ -187,7 +187,30 @@ def test_stochastic_term_over_the_variance_tends_to_the_exact_penalty_and_bends_
 @pytest.mark.parametrize("penalty", ["projected", "stochastic"])
 def test_each_example_of_a_batch_has_its_own_noise(penalty):
     x = np.repeat(inputs(count=1), 8, axis=0)
-    assert len(np.unique(PENALTIES[penalty](deep_encoder(), x))) > 1
+    assert len(np.unique(PENALTIES[penalty](dense_layer("sigmoid", "float64", units=40), x))) == 8
+
+
+@pytest.mark.parametrize("function", [*PENALTIES.values(), jacobian.encoder_jacobian, jacobian.jacobian_spectrum])
+def test_an_example_is_estimated_from_itself_alone(function):
+    """The seed is the same, and so is the first example's noise; the others are moved."""
+    layer, x = dense_layer("sigmoid", "float64"), inputs()
+    others = np.concatenate([x[:1], x[1:] + 1.0])
+    before, after = function(layer, x).numpy(), function(layer, others).numpy()
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-12)
+    assert np.all(after[1:] != before[1:])
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_computed_in_float32_where_the_code_is_in_half_precision(penalty):
+    """Each square is more than float16 can hold."""
+    initializer = keras.initializers.Identity(gain=4096.0)
+    half, full = (keras.layers.Dense(4, kernel_initializer=initializer, dtype=d) for d in ("mixed_float16", "float32"))
+    for layer in (half, full):
+        layer.build((None, 4))
+    x = np.zeros((3, 4), "float32")
+    found = PENALTIES[penalty](half, x)
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, PENALTIES[penalty](full, x), rtol=0.01)
 
 
 @pytest.mark.parametrize("penalty", ["projected_jacobian_penalty", "stochastic_contraction_penalty"])
@@ -250,6 +273,16 @@ def test_dropout_and_noise_are_off():
     np.testing.assert_allclose(jacobian.encoder_jacobian(encoder, inputs(dtype="float32")), expected, rtol=1e-6)
 
 
+def test_many_calls_are_silent(caplog):
+    """Outside a graph, TensorFlow would trace the Jacobian at every call and warn of it after the fifth."""
+    layer, logger = dense_layer("tanh"), tf.get_logger()
+    logger.addHandler(caplog.handler)
+    for _ in range(8):
+        jacobian.encoder_jacobian(layer, inputs(dtype="float32"))
+    logger.removeHandler(caplog.handler)
+    assert not caplog.messages
+
+
 def test_integers_are_taken():
     layer, x = dense_layer("sigmoid"), np.arange(14).reshape(2, 7)
     np.testing.assert_array_equal(
@@ -286,8 +319,11 @@ def test_bad_input_is_refused():
         (lambda: jacobian.projected_jacobian_penalty(rounding, x), "int32.*derivative"),
         (lambda: jacobian.projected_jacobian_penalty(layer, x, num_probes=0), "num_probes.*0"),
         (lambda: jacobian.projected_jacobian_penalty(layer, x, num_probes=1.5), "num_probes.*1.5"),
+        (lambda: jacobian.projected_jacobian_penalty(layer, x, num_probes=True), "num_probes.*True"),
         (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev=0.0), "stddev.*0.0"),
         (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev=float("nan")), "stddev.*nan"),
+        (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev=float("inf")), "stddev.*inf"),
+        (lambda: jacobian.stochastic_contraction_penalty(layer, x, stddev="0.1"), "stddev.*'0.1'"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

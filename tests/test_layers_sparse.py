@@ -108,6 +108,10 @@ def test_bad_weight_is_refused(weight):
         layers.SparsityPenalty(weight)
 
 
+def test_a_weight_of_zero_is_no_penalty(z):
+    assert penalty_of(z, 0.0, sparsity_target=0.1) == 0
+
+
 def test_code_without_units_is_refused():
     with pytest.raises(ValueError, match="shape"):
         layers.SparsityPenalty(1.0)(np.ones(3))
@@ -195,6 +199,8 @@ def test_bad_k_is_refused(k, encoding_k):
 def test_more_than_there_are_units_is_refused(k, encoding_k):
     with pytest.raises(ValueError, match="6 values cannot be kept of 5"):
         layers.KSparse(k, encoding_k)(np.ones((2, 5)))
+    with pytest.raises(ValueError, match="6 values cannot be kept of 5"):
+        layers.KSparse(k, encoding_k)(np.ones((2, 7, 5)))
 
 
 def linear_and_k_sparse(**options):

@@ -101,6 +101,7 @@ def test_angles_of_a_line_in_a_plane_and_out_of_it():
         (np.ones((5, 2)), "rank 1"),  # the same column twice
         (np.ones((2, 5)), "transpose"),  # a component a row
         (np.zeros((5, 1)), "rank 0"),
+        (np.zeros((5, 0)), "rank 0"),
         (np.ones(5), "shape \\(5,\\)"),
         (np.full((5, 1), np.nan), "finite"),
         (np.eye(4), "5 and 4 rows|4 and 5 rows"),

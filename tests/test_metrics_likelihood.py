@@ -54,6 +54,20 @@ def test_the_true_posterior_gives_the_exact_likelihood_with_any_number_of_sample
     np.testing.assert_allclose(nll, model.nll(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("batch_size", [1, 7, 20])
+def test_neither_the_draws_nor_the_estimates_depend_on_the_batches(batch_size):
+    model = LinearGaussian()
+    np.testing.assert_allclose(model.estimate(3, batch_size=batch_size), model.estimate(3), rtol=1e-12)
+
+
+def test_an_example_is_estimated_from_itself_alone():
+    model, other = LinearGaussian(), LinearGaussian()
+    other.x = np.concatenate([model.x[:1], 5 * model.x[1:]])
+    estimates = other.estimate(3)
+    assert estimates[0] == pytest.approx(model.estimate(3)[0], rel=1e-12)
+    assert np.all(estimates[1:] > model.estimate(3)[1:] + 1)
+
+
 def test_one_sample_is_the_negative_evidence_lower_bound():
     """The bound's closed form: the expected squared error of a linear decoder, and the divergence of two Gaussians."""
     model = LinearGaussian()
@@ -126,6 +140,12 @@ def test_active_units_are_counted_by_the_variance_of_the_mean():
     assert metrics.active_units(z_mean) == 2
     assert metrics.active_units(z_mean, threshold=0.001) == 3
     assert metrics.active_units(z_mean, threshold=2.0) == 0
+
+
+def test_active_units_are_judged_by_the_mean_square_about_the_mean():
+    """Means of 4 and 6 scatter about 5 with the variance 1; divided by `n - 1` it would be 2."""
+    assert metrics.active_units([[4.0], [6.0]], threshold=1.0) == 0
+    assert metrics.active_units([[4.0], [6.0]], threshold=0.99) == 1
 
 
 @pytest.mark.parametrize("z_mean", [np.zeros(3), np.zeros((1, 3)), np.full((4, 3), np.nan)])

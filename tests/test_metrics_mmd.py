@@ -53,19 +53,20 @@ def test_unbiased_where_they_differ():
 
 
 @pytest.mark.parametrize(
-    "first, second, bandwidth",
+    "first, second, bandwidth, message",
     [
-        (np.zeros((5, 2)), np.zeros((5, 3)), None),
-        (np.zeros(5), np.zeros(5), None),
-        (np.zeros((1, 2)), np.zeros((5, 2)), None),
-        (np.zeros((5, 2)), np.zeros((0, 2)), None),
-        (np.full((5, 2), np.nan), np.zeros((5, 2)), None),
-        (np.zeros((5, 2)), np.full((5, 2), np.inf), None),
-        (np.eye(5), np.eye(5), 0.0),
-        (np.eye(5), np.eye(5), -1.0),
-        (np.zeros((5, 2)), np.zeros((5, 2)), None),  # the median distance is 0
+        (np.zeros((5, 2)), np.zeros((5, 3)), None, "of equal width"),
+        (np.zeros(5), np.zeros(5), None, "of equal width"),
+        (np.zeros((1, 2)), np.zeros((5, 2)), None, "of equal width"),
+        (np.zeros((5, 2)), np.zeros((0, 2)), None, "of equal width"),
+        (np.full((5, 2), np.nan), np.zeros((5, 2)), None, "of equal width"),
+        (np.zeros((5, 2)), np.full((5, 2), np.inf), None, "of equal width"),
+        (np.eye(5), np.eye(5), 0.0, "it is 0.0"),
+        (np.eye(5), np.eye(5), -1.0, "it is -1.0"),
+        (np.eye(5), np.eye(5), np.inf, "it is inf"),
+        (np.zeros((5, 2)), np.zeros((5, 2)), None, "it is 0.0"),  # the median distance is 0
     ],
 )
-def test_bad_input_is_refused(first, second, bandwidth):
-    with pytest.raises(ValueError, match=r"of equal width|The bandwidth"):
+def test_bad_input_is_refused(first, second, bandwidth, message):
+    with pytest.raises(ValueError, match=message):
         metrics.mmd(first, second, bandwidth)

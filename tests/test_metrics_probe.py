@@ -34,6 +34,7 @@ def codes():
 
 
 @pytest.mark.parametrize("l2", [1.0, 1000.0])
+@pytest.mark.filterwarnings("error:lbfgs failed to converge")
 def test_error_is_that_of_a_softmax_regression_by_hand(codes, l2):
     x, labels, x_test, test_labels = codes
     expected = np.mean(by_hand(x, labels, x_test, l2) != test_labels)
@@ -56,20 +57,27 @@ def test_same_result_in_every_run_and_chance_for_labels_without_meaning(codes):
     assert 0.8 < errors[0] < 0.98
 
 
+def test_one_example_may_be_classified(codes):
+    x, labels, _, _ = codes
+    assert metrics.linear_probe_error(x, labels, x[:1], labels[:1]) == 0
+    assert metrics.linear_probe_error(x, labels, x[:1], labels[:1] - 1) == 1
+
+
 @pytest.mark.parametrize(
-    "change",
+    "change, message",
     [
-        {"train_codes": np.zeros(4)},
-        {"train_labels": np.zeros(3)},
-        {"test_codes": np.zeros((0, 2)), "test_labels": np.zeros(0)},
-        {"test_codes": np.zeros((2, 3))},
-        {"test_codes": np.full((2, 2), np.nan)},
-        {"train_labels": np.zeros(4)},
-        {"l2": 0.0},
+        ({"train_codes": np.zeros(4)}, r"training codes have shape \(4,\)"),
+        ({"train_labels": np.zeros(3)}, r"training codes have shape \(4, 2\) and their labels \(3,\)"),
+        ({"test_codes": np.zeros((0, 2)), "test_labels": np.zeros(0)}, r"test codes have shape \(0, 2\)"),
+        ({"test_codes": np.zeros((2, 3))}, "3 features"),
+        ({"test_codes": np.full((2, 2), np.nan)}, "NaN"),
+        ({"train_labels": np.zeros(4)}, "class"),
+        ({"l2": 0.0}, "above 0, but it is 0.0"),
+        ({"l2": np.inf}, "above 0, but it is inf"),
     ],
-    ids=["vector", "labels", "empty", "width", "not finite", "one class", "l2"],
+    ids=["vector", "labels", "empty", "width", "not finite", "one class", "l2", "infinite l2"],
 )
-def test_bad_input_is_refused(change):
+def test_bad_input_is_refused(change, message):
     good = {
         "train_codes": np.eye(4)[:, :2],
         "train_labels": np.array([0, 1, 0, 1]),
@@ -77,5 +85,5 @@ def test_bad_input_is_refused(change):
         "test_labels": np.zeros(2),
     }
     metrics.linear_probe_error(**good)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=message):
         metrics.linear_probe_error(**(good | change))

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -25,8 +26,32 @@ def test_code_is_linear_and_logits_are_possible():
     assert networks.mlp_decoder(3, [], 6, output_activation=None).layers[-1].activation.__name__ == "linear"
 
 
+@pytest.mark.parametrize(
+    "network, arguments",
+    [
+        (networks.mlp_encoder, (6, [5, 4], 3)),
+        (networks.mlp_decoder, (3, [4, 5], 6)),
+        (networks.conv_encoder, ((8, 8, 1), [2, 3], 4)),
+        (networks.conv_decoder, (4, [3, 2], (8, 8, 1))),
+    ],
+)
+def test_every_kernel_has_the_initializer_and_every_bias_starts_at_zero(network, arguments):
+    weights = network(*arguments, kernel_initializer=keras.initializers.Constant(0.5)).weights
+    assert [{0.5} if weight.name == "kernel" else {0.0} for weight in weights] == [
+        set(np.unique(weight.numpy())) for weight in weights
+    ]
+    assert len(weights) == 6
+
+
+def test_layers_are_called_by_their_place():
+    encoder, decoder = networks.mlp_encoder(6, [5, 4], 3, name="e"), networks.mlp_decoder(3, [4, 5], 6, name="d")
+    assert (encoder.name, decoder.name) == ("e", "d")
+    assert [layer.name for layer in encoder.layers] == ["hidden_1", "hidden_2", "code"]
+    assert [layer.name for layer in decoder.layers] == ["hidden_1", "hidden_2", "reconstruction"]
+
+
 def test_layers_of_one_shape_start_from_different_weights():
-    for initializer in ("he_normal", networks.keras.initializers.RandomNormal(stddev=0.01)):
+    for initializer in ("he_normal", keras.initializers.RandomNormal(stddev=0.01)):
         encoder = networks.mlp_encoder(4, [4, 4], 4, kernel_initializer=initializer)
         first, second, third = (layer.kernel.numpy() for layer in encoder.layers)
         assert not np.allclose(first, second) and not np.allclose(second, third)

@@ -89,6 +89,16 @@ def test_every_size_comes_back(shape, stages):
     assert Autoencoder(encoder, decoder)(np.zeros((2, *shape), "float32")).shape == (2, *shape)
 
 
+def test_layers_are_called_by_their_place_and_only_odd_maps_are_cut():
+    names = [layer.name for layer in networks.conv_decoder(2, [4, 3, 2], (28, 28, 1)).layers]
+    stages = [
+        ["upsampling_1", "cropping_1", "conv_1"],
+        ["upsampling_2", "conv_2"],
+        ["upsampling_3", "reconstruction"],
+    ]
+    assert names == ["maps", "reshape", *stages[0], *stages[1], *stages[2]]
+
+
 def test_constant_maps_are_drawn_without_a_checkerboard():
     """Away from the borders a constant code gives a constant image: no pixel gets more terms than its neighbour."""
     decoder = networks.conv_decoder(1, [4, 3], (28, 28, 1), output_activation=None, kernel_initializer="ones")

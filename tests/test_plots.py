@@ -37,6 +37,7 @@ def test_images_may_have_a_channel_and_an_axes_of_their_own():
     _, ax = plt.subplots()
     assert plots.plot_images({"x": np.ones((2, 4, 5, 1))}, ax=ax) is ax
     assert pixels(ax).shape == (4, 12)
+    assert pixels(plots.plot_images({"a single column": np.ones((2, 5, 1))})).shape == (5, 4)
 
 
 def test_filters_are_scaled_one_by_one_and_symmetric_about_zero():
@@ -45,8 +46,42 @@ def test_filters_are_scaled_one_by_one_and_symmetric_about_zero():
     canvas = pixels(ax)
     assert canvas.shape == (8, 8)
     np.testing.assert_allclose(canvas[:3, :3], np.linspace(-1, 0.5, 9).reshape(3, 3))
-    assert canvas[5:8, :3].max() == 1
+    assert canvas[5:8, :3].max() == 1 and np.isfinite(canvas).all()
     assert ax.images[0].get_clim() == (-1, 1)
+    np.testing.assert_allclose(pixels(plots.plot_filters(0.01 * filters, columns=2)), canvas)
+
+
+def test_figures_grow_with_what_they_show():
+    """A row of filters and a row of images are as high in a tall figure as in a low one."""
+    for draw in (
+        lambda rows: plots.plot_filters(np.ones((10 * rows - 3, 16))),
+        lambda rows: plots.plot_images({str(row): np.ones((3, 16)) for row in range(rows)}),
+        lambda rows: plots.plot_latent_grid(np.ones((rows, 3, 16))),
+    ):
+        first, second, third = (draw(rows).figure.get_figheight() for rows in (1, 2, 3))
+        assert 0.3 < second - first < 1
+        assert third - second == pytest.approx(second - first)
+
+
+def test_labels_stand_at_the_middle_of_their_row_and_column():
+    ax = plots.plot_images({"first": np.ones((3, 28, 20)), "second": np.ones((3, 28, 20))}, titles=list("abc"))
+    filled = pixels(ax) == 1
+    rows, columns = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
+    np.testing.assert_allclose(ax.get_yticks(), rows.reshape(2, 28).mean(axis=1), atol=0.5)
+    np.testing.assert_allclose(ax.get_xticks(), columns.reshape(3, 20).mean(axis=1), atol=0.5)
+
+
+@pytest.mark.parametrize("low, high", [(0.2, 0.4), (-3.0, 5.0), (0.0, 0.0)])
+def test_colours_mean_the_same_whatever_is_drawn(low, high):
+    """Else a faint image would look like a strong one."""
+    images = np.linspace(low, high, 32).reshape(2, 16)
+    for ax, limits, colours in [
+        (plots.plot_images({"a": images}), (0, 1), "gray_r"),
+        (plots.plot_latent_grid(images.reshape(1, 2, 16)), (0, 1), "gray_r"),
+        (plots.plot_filters(images), (-1, 1), "RdBu_r"),
+    ]:
+        assert ax.images[0].get_clim() == limits
+        assert ax.images[0].get_cmap().name == colours
 
 
 def test_codes_of_one_digit_have_one_color_whatever_digits_are_there():
@@ -61,6 +96,7 @@ def test_first_row_of_a_latent_grid_is_at_the_bottom():
     images = np.zeros((3, 2, 4))
     images[0] = 1
     ax = plots.plot_latent_grid(images, extent=(-1, 1, -2, 2))
+    assert pixels(ax).shape == (6, 4)
     assert pixels(ax)[-2:].min() == 1 and pixels(ax)[:-2].max() == 0
     assert ax.get_xlim() == (-1, 1) and ax.get_ylim() == (-2, 2)
 
@@ -69,11 +105,14 @@ def test_history_begins_at_epoch_one():
     ax = plots.plot_history({"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}, ylabel="error")
     np.testing.assert_array_equal(ax.get_lines()[1].get_xydata(), [[1, 4], [2, 3]])
     assert ax.get_ylabel() == "error" and ax.get_xlabel() == "epoch"
+    assert set(ax.get_xticks() % 1) == {0}
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="not square"):
+    with pytest.raises(ValueError, match="15 pixels are not square"):
         plots.plot_filters(np.zeros((2, 15)))
+    with pytest.raises(ValueError, match=r"Images have shape .* not \(2, 4, 4, 3\)"):
+        plots.plot_filters(np.zeros((2, 4, 4, 3)))
     with pytest.raises(ValueError, match="Images have shape"):
         plots.plot_filters(np.zeros(16))
     with pytest.raises(ValueError, match="one shape and number"):

@@ -91,6 +91,17 @@ def test_same_architecture_as_the_networks_it_replaces():
         ]
 
 
+def test_one_example_and_one_unit_are_enough():
+    deep = pretrain_layerwise(data()[:1], [1], epochs=1, verbose=0)
+    assert deep.encode(data()).shape == (96, 1)
+
+
+def test_every_kernel_starts_from_the_initializer(recorder):
+    initializer = keras.initializers.Constant(0.5)
+    pretrain_layerwise(data(), WIDTHS, kernel_initializer=initializer, epochs=1, verbose=0)
+    assert [np.unique(kernel) for stage in recorder.stages for kernel in stage["before"][::2]] == [0.5] * 6
+
+
 def test_fine_tuning_goes_on_from_where_pretraining_ended():
     keras.utils.set_random_seed(0)
     x = data()

@@ -70,7 +70,10 @@ def test_pieces_of_the_swiss_roll_follow_one_another(num_labels):
     places, _ = places_on_the_spiral(draw(swiss_roll_prior, 4000, labels=labels, num_labels=num_labels, seed=2))
     outer = labels > 0  # in the centre the turns meet
     # Along the spiral, four standard deviations of the noise move `t` by about 0.02.
-    assert np.abs(places - (labels + 0.5) / num_labels)[outer].max() < 0.5 / num_labels + 0.03
+    along = places * num_labels - labels  # from 0 at the beginning of its piece to 1 at the end
+    assert np.abs(along - 0.5)[outer].max() < 0.5 + 0.03 * num_labels
+    assert along[outer].mean() == pytest.approx(0.5, abs=0.03)
+    assert along[outer].std() == pytest.approx(np.sqrt(1 / 12), abs=0.03)
 
 
 def test_swiss_roll_is_even_along_the_spiral_and_normal_across():
@@ -100,6 +103,12 @@ def test_priors_take_the_same_arguments():
 def test_sizes_that_are_no_sizes_are_refused(prior, n, latent_dim):
     with pytest.raises(ValueError, match="whole numbers above 0"):
         prior(n, latent_dim)
+
+
+def test_one_code_of_one_number_is_enough():
+    assert gaussian_prior(1, 1).shape == (1, 1)
+    for prior in WITH_LABELS:
+        assert prior(1, labels=[0], num_labels=1).shape == (1, 2)
 
 
 @pytest.mark.parametrize("prior", WITH_LABELS)
