@@ -123,8 +123,10 @@ class Autoencoder(keras.Model):
             return super().fit(x, y, batch_size, sample_weight=sample_weight, **options)
         options["shuffle"] = False
         options.setdefault("validation_batch_size", batch_size)
-        endless = options.get("steps_per_epoch") is not None
-        return super().fit(batches.shuffled(arrays, batch_size or 32, endless), **options)
+        shuffled = batches.shuffled(arrays, batch_size or 32, endless=options.get("steps_per_epoch") is not None)
+        # Told their number, Keras makes one iterator an epoch, and otherwise two, of some milliseconds each.
+        options.setdefault("steps_per_epoch", int(shuffled.cardinality()))
+        return super().fit(shuffled, **options)
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **evaluate_options):
         """Evaluates the loss and its terms as Keras's `evaluate` does, with the same draws every time.
