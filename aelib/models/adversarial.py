@@ -152,7 +152,7 @@ class AdversarialAutoencoder(Autoencoder):
                 callback moves the learning rate and another optimizer has a schedule, which cannot be moved.
         """
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(self.learning_rates)
+            callbacks.callbacks.append(self.learning_rates)
         else:
             callbacks = [*keras.tree.flatten(callbacks or []), self.learning_rates]
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **fit_options)
