@@ -15,6 +15,11 @@ class _OneValueAnExample(keras.losses.Loss):
                 f"The weights have shape {shape}, but {self.name} is one value an example: give one weight an example, "
                 "shape (batch,)."
             )
+        if len(getattr(getattr(y_pred, "_keras_mask", None), "shape", ())) > 1:
+            raise ValueError(
+                f"The reconstruction has a mask of steps, and {self.name} is one value an example: use "
+                "keras.losses.MeanSquaredError, which is one value a step, or leave the mask out."
+            )
         return super().__call__(y_true, y_pred, sample_weight)
 
 

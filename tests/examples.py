@@ -9,7 +9,7 @@ import tensorflow as tf
 from aelib import losses, networks, priors
 from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder
 
-N, FEATURES, LABELS = 12, 6, 3
+N, BATCH, FEATURES, LABELS = 10, 6, 6, 3  # a partial last batch
 
 
 def pair(code=2, activation="sigmoid"):
@@ -41,7 +41,7 @@ KINDS = [*UNLABELLED, "adversarial, labelled"]
 
 
 def evaluated(kind, *arguments, **options):
-    return make(kind).evaluate(*arguments, batch_size=5, verbose=0, return_dict=True, **options)
+    return make(kind).evaluate(*arguments, batch_size=BATCH, verbose=0, return_dict=True, **options)
 
 
 def trained(kind, *arguments, **options):
@@ -49,7 +49,7 @@ def trained(kind, *arguments, **options):
     model = make(kind)
     options = {"shuffle": False, "verbose": 0, **options}
     if not isinstance(arguments[0], tf.data.Dataset | keras.utils.PyDataset | type(_ for _ in ())):
-        options = {"batch_size": 5, **options}
+        options = {"batch_size": BATCH, **options}
     logged = model.fit(*arguments, **options).history
     return {key: value[0] for key, value in logged.items()} | dict(enumerate(model.get_weights()))
 
@@ -68,20 +68,20 @@ class Batches(keras.utils.PyDataset):
         self.arrays = arrays
 
     def __len__(self):
-        return math.ceil(N / 5)
+        return math.ceil(N / BATCH)
 
     def __getitem__(self, index):
-        rows = slice(5 * index, 5 * index + 5)
+        rows = slice(BATCH * index, BATCH * (index + 1))
         return tuple(None if each is None else each[rows] for each in self.arrays)
 
 
 def as_generator(*arrays):
-    return (Batches(*arrays)[index] for index in range(3))
+    return (Batches(*arrays)[index] for index in range(2))
 
 
 def as_data_set(*arrays):
     given = [each for each in arrays if each is not None]
-    data = tf.data.Dataset.from_tensor_slices(tuple(given)).batch(5)
+    data = tf.data.Dataset.from_tensor_slices(tuple(given)).batch(BATCH)
     return data if len(given) == len(arrays) else data.map(lambda x, w: (x, None, w))
 
 

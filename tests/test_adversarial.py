@@ -78,19 +78,19 @@ class ByHand:
             "discriminator_accuracy": (np.mean(prior_logits > 0) + np.mean(logits <= 0)) / 2,
         }
 
-    def step(self, x, labels=None):
+    def step(self, x, labels=None, rates=RATES):
         n = len(x)
         z = x @ self.encoder
         residual = x - z @ self.decoder
         before = self.encoder, self.decoder
-        self.encoder = before[0] + RATES[0] * 2 / n * x.T @ residual @ before[1].T
-        self.decoder = before[1] + RATES[0] * 2 / n * z.T @ residual
+        self.encoder = before[0] + rates[0] * 2 / n * x.T @ residual @ before[1].T
+        self.decoder = before[1] + rates[0] * 2 / n * z.T @ residual
         z_prior, one_hot = self.draw(x, labels)
         seen, seen_prior = np.hstack([x @ self.encoder, one_hot]), np.hstack([z_prior, one_hot])
         slope = seen.T @ expit(seen @ self.discriminator) - seen_prior.T @ expit(-seen_prior @ self.discriminator)
-        self.discriminator = self.discriminator - RATES[1] * slope / (2 * n)
+        self.discriminator = self.discriminator - rates[1] * slope / (2 * n)
         of_codes = self.discriminator[:2]
-        self.encoder = self.encoder + RATES[2] / n * x.T @ expit(-seen @ self.discriminator) @ of_codes.T
+        self.encoder = self.encoder + rates[2] / n * x.T @ expit(-seen @ self.discriminator) @ of_codes.T
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -333,3 +333,152 @@ def test_pixels_outside_the_unit_interval_are_refused_where_the_loss_needs_them(
     model.fit(x, verbose=0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="255"):
         model.fit(255 * x, verbose=0)
+
+
+# Learning rates
+
+
+def rates(model):
+    optimizers = model.optimizer, model.discriminator_optimizer, model.encoder_optimizer
+    return np.array([float(tf.convert_to_tensor(each.learning_rate)) for each in optimizers])
+
+
+class WarmUp(keras.callbacks.Callback):
+    """Raises the rate over the first steps, from 0, with the variable's own `assign`."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate.assign(RATES[0] * batch / 4)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(rates(self.model))
+
+
+def test_a_warm_up_moves_the_rates_of_all_three_optimizers(x):
+    model, warm_up = linear_model(run_eagerly=True), WarmUp()
+    model.fit(x, batch_size=16, callbacks=warm_up, verbose=0)
+    np.testing.assert_allclose(warm_up.seen, np.outer(np.arange(4) / 4, RATES), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("callback", "factors"),
+    [
+        (lambda: keras.callbacks.LearningRateScheduler(lambda epoch, rate: RATES[0] * [0, 1, 0.1][epoch]), [0, 1, 0.1]),
+        (lambda: keras.callbacks.ReduceLROnPlateau("loss", 0.5, patience=0, min_delta=1e9), [1, 1, 0.5]),
+        (lambda: keras.callbacks.LambdaCallback(), [1, 1, 1]),
+    ],
+    ids=["scheduler", "plateau", "none"],
+)
+def test_callbacks_move_the_rates_of_all_three_optimizers(x, callback, factors):
+    """And the updates follow: three epochs are three fits with optimizers of those rates."""
+    model = linear_model(run_eagerly=True, prior=fixed_prior)
+    model.fit(x, batch_size=64, epochs=3, callbacks=[callback()], verbose=0, shuffle=False)
+    by_hand = ByHand(linear_model(prior=fixed_prior))
+    for factor in factors:
+        by_hand.step(x, rates=factor * np.array(RATES))
+    for name in ("encoder", "decoder", "discriminator"):
+        np.testing.assert_allclose(getattr(model, name).get_weights()[0], getattr(by_hand, name), rtol=1e-4, atol=1e-5)
+
+
+def test_the_proportion_outlives_several_fits_saving_and_a_rate_of_0(x, tmp_path):
+    def scheduled(model, *factors):
+        schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: RATES[0] * factors[epoch])
+        model.fit(x, batch_size=64, epochs=len(factors), callbacks=[schedule], verbose=0)
+        return rates(model) / RATES
+
+    model = linear_model(run_eagerly=True)
+    np.testing.assert_allclose(scheduled(model, 0.5, 0), 0)
+    np.testing.assert_allclose(scheduled(model, 0.2), 0.2, rtol=1e-6)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(scheduled(loaded, 1.0, 0.3), 0.3, rtol=1e-6)
+    model.discriminator_optimizer.learning_rate = 7.0  # by hand, one alone
+    model.fit(x, verbose=0)
+    np.testing.assert_allclose(rates(model), (0.2 * RATES[0], 7.0, 0.2 * RATES[2]), rtol=1e-6)
+
+
+def test_a_list_of_callbacks_that_keras_made_moves_all_three_too(x):
+    model = linear_model(run_eagerly=True)
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: RATES[0] / 2)
+    made = keras.callbacks.CallbackList([schedule], add_history=True, model=model, epochs=1, steps=1)
+    model.fit(x, batch_size=64, callbacks=made, verbose=0)
+    np.testing.assert_allclose(rates(model), np.array(RATES) / 2, rtol=1e-6)
+
+
+def test_a_rate_that_cannot_follow_is_refused(x):
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if rate else 0.1)
+    decay = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    for given in ((0.1, decay, 0.1), (0.1, 0.1, decay), (0.0, 0.1, 0.1)):
+        with pytest.raises(ValueError, match="follow in proportion, but one has a schedule of its own, or the first"):
+            linear_model(rates=given, run_eagerly=True).fit(x, callbacks=[halve], verbose=0)
+    with pytest.raises(TypeError, match="not settable"):
+        linear_model(rates=(decay, 0.1, 0.1), run_eagerly=True).fit(x, callbacks=[halve], verbose=0)
+    model = linear_model(rates=(0.1, decay, 0.2), run_eagerly=True)
+    model.fit(x, batch_size=32, verbose=0)  # nothing moves the first
+    np.testing.assert_allclose(rates(model), (0.1, float(decay(2)), 0.2), rtol=1e-6)
+
+
+def test_early_stopping_watches_the_reconstruction(x):
+    model, best = linear_model(run_eagerly=True), keras.callbacks.EarlyStopping(min_delta=1e9, patience=1)
+    history = model.fit(x, batch_size=64, epochs=5, validation_data=(x,), callbacks=[best], verbose=0).history
+    assert len(history["val_loss"]) == 2 and history["val_loss"] == history["val_reconstruction"]
+    assert history["loss"] == history["reconstruction"]
+
+
+# Settings of the model and of training
+
+
+def test_the_loss_has_what_the_layers_add_and_the_reconstruction_has_not(x):
+    dense = keras.layers.Dense(2, use_bias=False, kernel_regularizer=keras.regularizers.L2(0.7))
+    encoder = keras.Sequential([keras.Input((FEATURES,)), dense])
+    model = AdversarialAutoencoder(encoder, linear(2, FEATURES), linear(2, 1))
+    model.compile(loss=losses.SumSquaredError(), run_eagerly=True)
+    logged = model.evaluate(x, batch_size=64, verbose=0, return_dict=True)
+    added = 0.7 * np.square(dense.kernel.numpy()).sum()
+    assert logged["loss"] - logged["reconstruction"] == pytest.approx(added, rel=1e-3)
+
+
+@pytest.mark.parametrize("num_labels", [None, LABELS])
+def test_compiled_metrics_compare_with_the_input(x, labels, num_labels):
+    metrics = {"metrics": [keras.metrics.MeanSquaredError("mse")]}
+    model = linear_model(num_labels, rates=(0.0, 0.0, 0.0), run_eagerly=True, **metrics)
+    error = np.square(x - model.reconstruct(x)).mean()
+    target = labels if num_labels else None
+    assert model.evaluate(x, target, verbose=0, return_dict=True)["mse"] == pytest.approx(error, rel=1e-5)
+    logged = model.fit(x, target, validation_data=(x, target), verbose=0).history
+    assert logged["mse"][0] == pytest.approx(error, rel=1e-5) and logged["val_mse"][0] == logged["mse"][0]
+
+
+def test_a_target_other_than_the_input_is_the_reconstructions(x):
+    model = linear_model(run_eagerly=True, metrics=[keras.metrics.MeanSquaredError("mse")])
+    logged = model.evaluate(x, 1 - x, verbose=0, return_dict=True)
+    errors = np.square(1 - x - model.reconstruct(x))
+    assert logged["reconstruction"] == pytest.approx(errors.sum(axis=1).mean(), rel=1e-5)
+    assert logged["mse"] == pytest.approx(errors.mean(), rel=1e-5)
+
+
+def test_in_float16_every_gradient_has_the_scale_of_its_own_optimizer(x):
+    """A step is that in float32, whatever the three scales are."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = linear_model(prior=fixed_prior, run_eagerly=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    optimizers = model.optimizer, model.discriminator_optimizer, model.encoder_optimizer
+    assert all(isinstance(each, keras.optimizers.LossScaleOptimizer) for each in optimizers)
+    for each, scale in zip(optimizers, (2.0, 64.0, 1024.0), strict=True):
+        each.dynamic_scale.assign(scale)
+    plain = linear_model(prior=fixed_prior, run_eagerly=True)
+    for each in (model, plain):
+        each.train_on_batch(x)
+    for found, expected in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-3)
+    changed = [np.abs(weight - start).max() for weight, start in zip(plain.get_weights(), first_weights(), strict=True)]
+    assert min(changed) > 0.01
+
+
+def first_weights():
+    return linear_model().get_weights()

@@ -248,3 +248,37 @@ def test_what_cannot_be_contracted_is_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             autoencoder(**arguments)
+
+
+@pytest.mark.parametrize("penalty", models.PENALTIES)
+def test_in_float16_the_penalty_is_computed_in_float32(penalty):
+    """A norm beyond 65504, the largest of float16, and one that a mean of so many would lose."""
+    wide = networks.mlp_encoder(FEATURES, [], UNITS)
+    kernel = wide.get_weights()[0] * 300
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        encoder = networks.mlp_encoder(FEATURES, [], UNITS)
+        model = autoencoder(penalty, encoder, weight=1e-3, seed=0, num_probes=50)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    encoder.set_weights([kernel, np.zeros(UNITS)])
+    expected = np.square(kernel).sum()
+    assert expected > 2 * 65504
+    x = np.zeros((20, FEATURES), "float32")
+    logged = model.evaluate(x, batch_size=20, verbose=0, return_dict=True)
+    tolerance = {"closed_form": 1e-5, "exact": 1e-2, "projected": 0.2, "stochastic": 0.4}[penalty]
+    assert logged["contraction"] == pytest.approx(expected, rel=tolerance)
+    assert logged["loss"] == pytest.approx(logged["reconstruction"] + 1e-3 * logged["contraction"], rel=1e-4)
+
+
+def test_an_estimate_for_each_example_is_its_own():
+    """Not the mean of the batch: weights of one example alone, of 1000 copies, give its penalty."""
+    x = np.repeat(data(3) * np.array([[0], [4], [8]]), 1000, axis=0)
+    for penalty in ("projected", "stochastic"):
+        model = autoencoder(penalty, stddev=0.01, seed=0)
+        exact = by_hand(model, x)[1]
+        assert np.ptp(exact) > 0.3 * exact.max()
+        for index in range(3):
+            weights = 3.0 * (np.arange(len(x)) // 1000 == index)
+            found = model.evaluate(x, sample_weight=weights, batch_size=len(x), verbose=0, return_dict=True)
+            assert found["contraction"] == pytest.approx(exact[1000 * index], rel=0.1)

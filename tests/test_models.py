@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from aelib import losses, metrics, networks
-from aelib.models import Autoencoder
+from aelib import layers, losses, metrics, networks, priors
+from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder
 from tests import fresh_process
 
 
@@ -161,3 +161,104 @@ def test_parts_that_do_not_fit_are_refused():
 def test_arrays_of_another_shape_are_refused(bad):
     with pytest.raises(ValueError, match=r"takes an array of shape \(n, 20\)"):
         small_autoencoder().encode(bad)
+
+
+def dense_decoder():
+    return networks.mlp_decoder(2, [12], 20, output_activation=None)
+
+
+def variants(encoder=lambda width: networks.mlp_encoder(20, [12], width), decoder=dense_decoder):
+    """A model of each class, with settings that are not the defaults."""
+    discriminator = networks.mlp_encoder(2 + 3, [], 1)
+    return [
+        Autoencoder(encoder(2), decoder(), corruption=layers.MaskingNoise(0.3, seed=1), name="a"),
+        ContractiveAutoencoder(encoder(2), decoder(), 0.7, "projected", num_probes=3, stddev=0.4, seed=5, name="b"),
+        VariationalAutoencoder(encoder(4), decoder(), kl_weight=0.3, output_activation="tanh", seed=6, name="c"),
+        AdversarialAutoencoder(
+            encoder(2), decoder(), discriminator, priors.gaussian_mixture_prior, num_labels=3, seed=7, name="d"
+        ),
+    ]
+
+
+def encoder_with_dropout(width):
+    """Gives something else in training, even for the same batch."""
+    dense = [keras.layers.Dense(12), keras.layers.Dropout(0.5), keras.layers.Dense(width)]
+    return keras.Sequential([keras.Input((20,)), *dense])
+
+
+def decoder_with_normalization():
+    """Gives something else in training, and then also changes."""
+    normalization = keras.layers.BatchNormalization()
+    decoder = keras.Sequential([keras.Input((2,)), normalization, *dense_decoder().layers])
+    normalization.set_weights([np.full(2, value) for value in (2.0, 0.1, 0.3, 0.5)])
+    return decoder
+
+
+@pytest.mark.parametrize("index", range(4), ids=["plain", "contractive", "variational", "adversarial"])
+def test_encoding_and_decoding_leave_training_to_fit(x, index):
+    model = variants(encoder_with_dropout, decoder_with_normalization)[index]
+    code = ops.convert_to_numpy(model.encoder(x, training=False))[:, :2]
+    decoded = ops.convert_to_numpy(model.decoder(code, training=False))
+    decoded = np.tanh(decoded) if index == 2 else decoded
+    before = model.decoder.get_weights()
+    np.testing.assert_allclose(model.encode(x), code, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.decode(code), decoded, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.reconstruct(x), decoded, rtol=1e-4, atol=1e-5)
+    for one, two in zip(before, model.decoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert np.abs(ops.convert_to_numpy(model.encoder(x, training=True))[:, :2] - code).max() > 0.1
+
+
+@pytest.mark.parametrize("index", range(4), ids=["plain", "contractive", "variational", "adversarial"])
+def test_a_call_trains_both_networks_or_neither(x, index):
+    """The dropout of the encoder and the batch normalization of the decoder follow `training`."""
+    modes = []
+
+    class Note(keras.layers.Layer):
+        def call(self, inputs, training=None):
+            modes.append((self.name, training))
+            return inputs
+
+    model = variants(
+        lambda width: keras.Sequential([keras.Input((20,)), Note(name="encoder"), keras.layers.Dense(width)]),
+        lambda: keras.Sequential([keras.Input((2,)), Note(name="decoder"), keras.layers.Dense(20)]),
+    )[index]
+    modes.clear()
+    for training in (True, False):
+        model(x, training=training)
+    assert modes == [("encoder", True), ("decoder", True), ("encoder", False), ("decoder", False)]
+
+
+@pytest.mark.parametrize("index", range(4), ids=["plain", "contractive", "variational", "adversarial"])
+def test_every_setting_survives_a_config_and_saving(index, tmp_path):
+    model = variants()[index]
+    config = model.get_config()
+    model.save(tmp_path / "model.keras")
+    for copy in (type(model).from_config(config), keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)):
+        found = copy.get_config()
+        assert found.keys() == config.keys()
+        for key in config.keys() - {"encoder", "decoder", "discriminator", "dtype", "corruption"}:
+            assert found[key] == config[key], key
+    if index == 0:
+        assert (copy.corruption.rate, copy.corruption.seed) == (0.3, 1)
+    if index == 1:
+        assert (copy.contraction_weight, copy.penalty, copy.num_probes, copy.stddev) == (0.7, "projected", 3, 0.4)
+    if index == 2:
+        assert copy.output_activation is keras.activations.tanh and float(copy.kl_weight) == pytest.approx(0.3)
+        z = np.ones((2, 2), "float32")
+        np.testing.assert_allclose(copy.decode(z), np.tanh(copy.decoder(z)), rtol=1e-5)
+        model.kl_weight.assign(0.9)  # by a callback
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+        assert float(loaded.kl_weight) == pytest.approx(0.9)
+    if index == 3:
+        assert (copy.prior, copy.num_labels, copy.seed) == (priors.gaussian_mixture_prior, 3, 7)
+
+
+def test_the_public_names_are_those_of_the_package():
+    import aelib.models
+
+    for name in aelib.models.__all__:
+        assert hasattr(aelib.models, name)
+    for each in (Autoencoder, ContractiveAutoencoder, VariationalAutoencoder, AdversarialAutoencoder):
+        assert keras.saving.get_registered_name(each) == f"aelib>{each.__name__}"

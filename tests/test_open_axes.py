@@ -67,3 +67,16 @@ def test_an_open_axis_of_one_part_fits_any_size_of_the_other():
     closed = keras.Sequential([keras.Input((5, 3)), keras.layers.Dense(2)])
     decoder = keras.Sequential([keras.Input((None, 2)), keras.layers.Dense(3)])
     assert Autoencoder(closed, decoder).reconstruct(np.zeros((4, 5, 3))).shape == (4, 5, 3)
+
+
+def test_a_mask_of_steps_counts_where_the_loss_is_one_value_a_step_and_is_refused_elsewhere():
+    x = np.random.default_rng(0).uniform(1, 2, size=(4, 4, 3)).astype("float32")  # as many steps as examples
+    x[0, 2:], x[1, 1:] = 0, 0
+    encoder = keras.Sequential([keras.Input((None, 3)), keras.layers.Masking(), keras.layers.Dense(2)])
+    model = Autoencoder(encoder, keras.Sequential([keras.Input((None, 2)), keras.layers.Dense(3)]))
+    model.compile("sgd", "mse", run_eagerly=True)
+    expected = np.square(x - model.reconstruct(x))[x.any(axis=2)].mean()
+    assert model.evaluate(x, verbose=0) == pytest.approx(expected, rel=1e-5)
+    model.compile("sgd", losses.SumSquaredError(), run_eagerly=True)
+    with pytest.raises(ValueError, match="mask of steps, and sum_squared_error is one value an example"):
+        model.evaluate(x, verbose=0)

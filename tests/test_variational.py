@@ -236,3 +236,19 @@ print(json.dumps(logged))
             assert logged_elsewhere[key] == pytest.approx(values, rel=2e-3), (name, key)
         difference = flat_weights(model) - np.load(tmp_path / f"{name}.npy")
         assert np.linalg.norm(difference) < 0.1 * np.linalg.norm(flat_weights(model) - start), name
+
+
+def test_in_float16_the_divergence_is_computed_in_float32():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = autoencoder()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    kernel, bias = model.encoder.layers[-1].get_weights()
+    bias[:LATENT], bias[LATENT:] = 300, -3
+    model.encoder.layers[-1].set_weights([np.zeros_like(kernel), bias])
+    expected = LATENT * (300**2 + np.exp(-3) - 1 + 3) / 2
+    logged = model.evaluate(images(), verbose=0, return_dict=True)
+    assert logged["kl"] == pytest.approx(expected, rel=1e-3) and expected > 65504
+    assert logged["loss"] == pytest.approx(logged["reconstruction"] + logged["kl"], rel=1e-4)
+    assert model.posterior(images())[0].dtype == "float32"

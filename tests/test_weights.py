@@ -7,6 +7,7 @@ import pytest
 from aelib import layers, losses
 from aelib.models import Autoencoder
 from tests.examples import (
+    BATCH,
     FEATURES,
     KINDS,
     LABELS,
@@ -51,26 +52,31 @@ def test_weights_without_a_target_count_as_with_one(kind, x, weights):
     assert one.train_on_batch(x, sample_weight=weights) == pytest.approx(two.train_on_batch(x, x, weights), rel=1e-5)
 
 
+@pytest.fixture(scope="module")
+def on_arrays():
+    """What training with weights gives, once for every kind of model."""
+    return {}
+
+
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_in_a_data_set_count_as_those_of_arrays(kind, source, x, labels, weights):
+def test_weights_in_a_data_set_count_as_those_of_arrays(kind, source, x, labels, weights, on_arrays):
     target = labels if kind == "adversarial, labelled" else None
-    given = SOURCES[source]
-    expected = trained(kind, x, target, sample_weight=weights, validation_data=(x, target, weights))
-    options = {"validation_data": given(x, target, weights)}
+    if kind not in on_arrays:
+        validation = {"validation_data": (x, target, weights)}
+        on_arrays[kind] = trained(kind, x, target, sample_weight=weights, **validation)
+    given = SOURCES[source](x, target, weights)
+    options = {"validation_data": SOURCES[source](x, target, weights)}
     if source == "generator":
-        options |= {"steps_per_epoch": 3, "validation_steps": 3}
-    assert_equal(trained(kind, given(x, target, weights), **options), expected)
-    if kind not in ("projected", "variational", "adversarial", "adversarial, labelled"):
-        plain = trained(kind, given(x, x), **{"validation_data": given(x, x)} | dict(list(options.items())[1:]))
-        assert abs(plain["loss"] - expected["loss"]) > 1e-3 < abs(plain["val_loss"] - expected["val_loss"])
+        options |= {"steps_per_epoch": 2, "validation_steps": 2}
+    assert_equal(trained(kind, given, **options), on_arrays[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_of_a_split_stay_with_their_examples(kind, x, labels, weights):
     """For both parts, shuffled and in order, and of validation data that are given apart."""
     target = labels if kind == "adversarial, labelled" else None
-    train, test = slice(9), slice(9, None)
+    train, test = slice(7), slice(7, None)
     parts = [(x[part], None if target is None else target[part], weights[part]) for part in (train, test)]
     expected = trained(kind, *parts[0][:2], sample_weight=parts[0][2], validation_data=parts[1])
     options = {"sample_weight": weights, "validation_split": 0.25}
@@ -171,7 +177,7 @@ def test_weights_of_classes_are_those_of_the_labels(x, labels):
     for arguments, message in [
         ({"sample_weight": np.ones(N)}, "class_weight and sample_weight are both given"),
         ({"y": None}, "by their label in y, shape .*, but there is none"),
-        ({"y": np.eye(LABELS, dtype=int)[labels]}, r"by their label in y, .* it has shape \(12, 3\)"),
+        ({"y": np.eye(LABELS, dtype=int)[labels]}, r"by their label in y, .* it has shape \(10, 3\)"),
     ]:
         with pytest.raises(ValueError, match=message):
             make(kind).fit(**{"x": x, "y": labels, "class_weight": class_weight, "verbose": 0} | arguments)
@@ -189,6 +195,6 @@ def test_evaluation_repeats_and_leaves_training_alone(kind, x, labels):
     if kind.startswith("adversarial"):
         model = make(kind)
         model.sample(3)
-        model.fit(x, target, batch_size=5, epochs=2, shuffle=False, verbose=0)
+        model.fit(x, target, batch_size=BATCH, epochs=2, shuffle=False, verbose=0)
         for index, weight in enumerate(model.get_weights()):
             np.testing.assert_allclose(weight, expected[index], rtol=1e-6)

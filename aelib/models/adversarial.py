@@ -78,7 +78,7 @@ class AdversarialAutoencoder(Autoencoder):
     ):
         # State comes first: the base class builds the model, and a built model takes no more.
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seed_generator = keras.random.SeedGenerator(batches.seed_of(self.seed_generator))
+        self.evaluation_seed_generator = keras.random.SeedGenerator(int(self.seed_generator.state[0]) + 1)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.discriminator_tracker = keras.metrics.Mean(name="discriminator_loss")
         self.encoder_tracker = keras.metrics.Mean(name="encoder_loss")
@@ -152,7 +152,7 @@ class AdversarialAutoencoder(Autoencoder):
                 callback moves the learning rate and another optimizer has a schedule, which cannot be moved.
         """
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(self.learning_rates)
+            callbacks.callbacks.append(self.learning_rates)
         else:
             callbacks = [*keras.tree.flatten(callbacks or []), self.learning_rates]
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **fit_options)

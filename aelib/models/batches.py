@@ -123,11 +123,6 @@ def mean_over_batch(values, sample_weight):
     return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.shape(values)[0], values.dtype))
 
 
-def seed_of(generator):
-    """The seed that a new generator starts with; asking Python for another would change what is drawn after it."""
-    return int(generator.state.value.numpy()[0])
-
-
 def per_replica(loss):
     """A strategy sums the replicas' losses, and Keras divides only those that it computes itself."""
     return loss / tf.distribute.get_strategy().num_replicas_in_sync

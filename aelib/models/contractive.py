@@ -77,7 +77,7 @@ class ContractiveAutoencoder(Autoencoder):
     ):
         # State comes first: the base class builds the model, and a built model takes no more.
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seed_generator = keras.random.SeedGenerator(batches.seed_of(self.seed_generator))
+        self.evaluation_seed_generator = keras.random.SeedGenerator(int(self.seed_generator.state[0]) + 1)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.contraction_tracker = keras.metrics.Mean(name="contraction")
         super().__init__(encoder, decoder, **kwargs)

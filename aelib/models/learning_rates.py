@@ -42,8 +42,8 @@ class InProportion(keras.callbacks.Callback):
             if start is None or self.rates[0] == 0:
                 raise ValueError(
                     f"A callback moved the learning rate of optimizer from {before} to {rate}, and those of the other "
-                    f"optimizers of {self.model.name} follow in proportion, but one has a schedule of its own, or the "
-                    "first started from 0. Give schedules to all three, or numbers above 0."
+                    "optimizers follow in proportion, but one has a schedule of its own, or the first started from 0. "
+                    "Give schedules to all three, or numbers above 0."
                 )
             each.learning_rate = start * rate / self.rates[0]
 

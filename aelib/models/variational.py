@@ -75,8 +75,7 @@ class VariationalAutoencoder(Autoencoder):
         self.output_activation = keras.activations.get(output_activation)
         self.kl_weight = keras.Variable(kl_weight, trainable=False, autocast=False, name="kl_weight")
         self.sampling = layers.Sampling(seed)
-        self.evaluation_sampling = layers.Sampling(batches.seed_of(self.sampling.seed_generator))
-        self.evaluation_seed_generator = self.evaluation_sampling.seed_generator
+        self.evaluation_seed_generator = self.sampling.evaluation_seed_generator
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.kl_tracker = keras.metrics.Mean(name="kl")
         super().__init__(encoder, decoder, **kwargs)
@@ -99,8 +98,8 @@ class VariationalAutoencoder(Autoencoder):
 
     def call(self, inputs, training=None):
         z_mean, z_log_var = self._split(self.encoder(inputs, training=training))
-        sampling = self.sampling if training else self.evaluation_sampling
-        reconstruction = self.decoder(sampling((z_mean, z_log_var)), training=training)
+        z = self.sampling((z_mean, z_log_var), training=training)
+        reconstruction = self.decoder(z, training=training)
         # For the loss, where the weights of the examples are known.
         reconstruction.kl = losses.gaussian_kl(z_mean, z_log_var)
         return reconstruction
