@@ -132,7 +132,8 @@ def test_corruption_is_in_its_own_stage_in_training_only(recorder):
     assert moved == [True, False, True]
     kernel, bias = recorder.stages[1]["after"][:2]
     np.testing.assert_allclose(recorder.stages[2]["x"], sigmoid(recorder.stages[1]["x"] @ kernel + bias), atol=1e-5)
-    assert deep.corruption is None
+    first_corrupted = pretrain_layerwise(x, [3], corruption=[Blank()], epochs=1, verbose=0)
+    assert deep.corruption is None and first_corrupted.corruption is None
 
 
 def test_each_stage_has_its_own_optimizer_and_the_loss_that_was_asked_for(recorder):
