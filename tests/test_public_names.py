@@ -150,6 +150,12 @@ def adversarial(num_labels=None):
     return models.AdversarialAutoencoder(*parts, prior, num_labels, seed=0)
 
 
+def compiled_adversarial():
+    model = adversarial()
+    model.compile("sgd", "mse", discriminator_optimizer="sgd", encoder_optimizer="sgd")
+    return model
+
+
 def itself(result):
     return result
 
@@ -301,6 +307,16 @@ CASES = {
         discriminator_optimizer=("adam", "sgd"),
         encoder_optimizer=("adam", "sgd"),
     ),
+    "models.AdversarialAutoencoder.fit": Case(
+        fit_outcome,
+        compiled_adversarial,
+        x=(Given(X, default=None), OTHER_X),
+        y=(None, OTHER_X),
+        batch_size=(None, 4),
+        epochs=(1, 2),
+        verbose=("auto", 0),
+        callbacks=(None, [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: print("begun"))], {"verbose": 0}),
+    ),
     "models.AdversarialAutoencoder.sample": Case(
         itself,
         functools.partial(adversarial, num_labels=3),
@@ -313,6 +329,15 @@ CASES = {
     ),
     "models.Autoencoder.decode": Case(itself, autoencoder, z=(Z, OTHER_Z), batch_size=(1024, 4)),
     "models.Autoencoder.encode": Case(itself, autoencoder, x=(X, OTHER_X), batch_size=(1024, 4)),
+    "models.Autoencoder.evaluate": Case(
+        itself,
+        autoencoder,
+        x=(Given(X, default=None), OTHER_X),
+        y=(None, OTHER_X),
+        batch_size=(None, 4),
+        verbose=("auto", 0),
+        sample_weight=(None, np.arange(6.0)),
+    ),
     "models.Autoencoder.fit": Case(
         fit_outcome,
         autoencoder,
