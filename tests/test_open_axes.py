@@ -69,6 +69,7 @@ def test_an_open_axis_of_one_part_fits_any_size_of_the_other():
     assert Autoencoder(closed, decoder).reconstruct(np.zeros((4, 5, 3))).shape == (4, 5, 3)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 def test_a_mask_of_steps_counts_where_the_loss_is_one_value_a_step_and_is_refused_elsewhere():
     x = np.random.default_rng(0).uniform(1, 2, size=(4, 4, 3)).astype("float32")  # as many steps as examples
     x[0, 2:], x[1, 1:] = 0, 0
