@@ -57,16 +57,16 @@ class ByHand:
         parts = (model.encoder, model.decoder, model.discriminator)
         self.encoder, self.decoder, self.discriminator = (part.get_weights()[0].astype("float64") for part in parts)
         self.prior, self.num_labels = model.prior, model.num_labels
-        self.seed_generator = keras.random.SeedGenerator(model.seed)
+        self.seeds, self.evaluation_seeds = (keras.random.SeedGenerator(model.seed + more) for more in (0, 1))
 
-    def draw(self, x, labels):
+    def draw(self, x, labels, seed):
         if labels is None:
-            return np.asarray(self.prior(len(x), 2, seed=self.seed_generator)), np.zeros((len(x), 0))
-        z_prior = self.prior(len(x), 2, labels=labels, num_labels=self.num_labels, seed=self.seed_generator)
+            return np.asarray(self.prior(len(x), 2, seed=seed)), np.zeros((len(x), 0))
+        z_prior = self.prior(len(x), 2, labels=labels, num_labels=self.num_labels, seed=seed)
         return np.asarray(z_prior), np.eye(self.num_labels)[labels]
 
     def losses(self, x, labels=None, weight=1.0):
-        z_prior, one_hot = self.draw(x, labels)
+        z_prior, one_hot = self.draw(x, labels, self.evaluation_seeds)
         z = x @ self.encoder
         logits, prior_logits = (np.hstack([codes, one_hot]) @ self.discriminator for codes in (z, z_prior))
         logits, prior_logits = logits[:, 0], prior_logits[:, 0]
@@ -85,7 +85,7 @@ class ByHand:
         before = self.encoder, self.decoder
         self.encoder = before[0] + rates[0] * 2 / n * x.T @ residual @ before[1].T
         self.decoder = before[1] + rates[0] * 2 / n * z.T @ residual
-        z_prior, one_hot = self.draw(x, labels)
+        z_prior, one_hot = self.draw(x, labels, self.seeds)
         seen, seen_prior = np.hstack([x @ self.encoder, one_hot]), np.hstack([z_prior, one_hot])
         slope = seen.T @ expit(seen @ self.discriminator) - seen_prior.T @ expit(-seen_prior @ self.discriminator)
         self.discriminator = self.discriminator - rates[1] * slope / (2 * n)

@@ -144,3 +144,13 @@ def test_callbacks_validation_progress_and_evaluate_are_those_of_keras(x, capsys
         assert validation == pytest.approx(evaluated, rel=1e-5)
     printed = capsys.readouterr().out
     assert "Epoch 2/5" in printed and "6/6" in printed and "val_loss" in printed
+
+
+def test_validation_batches_are_of_the_size_of_those_in_training_unless_told(x):
+    for options, batches in (({"batch_size": 10}, 2), ({"batch_size": 10, "validation_batch_size": 4}, 5), ({}, 1)):
+        ends = []
+        count = keras.callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs, ends=ends: ends.append(batch))
+        model = Autoencoder(networks.mlp_encoder(6, [], 2), networks.mlp_decoder(2, [], 6))
+        model.compile("adam", losses.SumSquaredError(), run_eagerly=True)
+        model.fit(x, validation_data=(x[:20],), callbacks=[count], verbose=0, **options)
+        assert len(ends) == batches
