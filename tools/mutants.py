@@ -42,6 +42,12 @@ TESTS = {
     "pretraining": "test_pretraining.py test_callbacks.py",
     "plots": "test_plots.py",
     "optimizers": "test_optimizers.py",
+    "models/autoencoder": "test_models.py test_fit.py",
+    "models/contractive": "test_contractive.py",
+    "models/variational": "test_variational.py",
+    "models/adversarial": "test_adversarial.py",
+    "models/batches": "test_weights.py test_fit.py test_examples.py",
+    "models/learning_rates": "test_adversarial.py",
 }
 # Before the forks; nothing is computed with them, because TensorFlow does not work in a child of a process that did.
 IMPORTED_ONCE = ("keras", "matplotlib.pyplot", "pytest", "scipy.stats", "sklearn.linear_model", "sklearn.pipeline")
