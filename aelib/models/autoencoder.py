@@ -178,15 +178,30 @@ class Autoencoder(keras.Model):
         self.reconstruction_tracker.update_state(loss * replicas - layer_losses, sample_weight=tf.shape(x)[0])
 
     def encode(self, x, batch_size=1024):
-        """Returns the codes of clean inputs as a NumPy array, shape `(n, latent_dim)`."""
+        """Returns the codes of clean inputs as a NumPy array, shape `(n, latent_dim)`.
+
+        Args:
+            x: Inputs, shape `(n, ...)`.
+            batch_size: Number of inputs encoded at once, for the memory's sake.
+        """
         return batches.in_batches(self.encoder, x, batch_size)
 
     def decode(self, z, batch_size=1024):
-        """Returns the reconstructions of codes as a NumPy array, shape `(n, ...)`, in one call for a whole grid."""
+        """Returns the reconstructions of codes as a NumPy array, shape `(n, ...)`, in one call for a whole grid.
+
+        Args:
+            z: Codes, shape `(n, latent_dim)`.
+            batch_size: Number of codes decoded at once, for the memory's sake.
+        """
         return batches.in_batches(self.decoder, z, batch_size)
 
     def reconstruct(self, x, batch_size=1024):
-        """Returns `decode(encode(x))` of clean inputs as a NumPy array."""
+        """Returns `decode(encode(x))` of clean inputs as a NumPy array.
+
+        Args:
+            x: Inputs, shape `(n, ...)`.
+            batch_size: Number of inputs passed through at once, for the memory's sake.
+        """
         return self.decode(self.encode(x, batch_size), batch_size)
 
     def get_config(self):

@@ -119,19 +119,40 @@ class VariationalAutoencoder(Autoencoder):
         return z_mean, keras.ops.clip(z_log_var, -LOG_VAR_LIMIT, LOG_VAR_LIMIT)
 
     def posterior(self, x, batch_size=1024):
-        """Returns `z_mean` and `z_log_var` of inputs as two NumPy arrays, each of shape `(n, latent_dim)`."""
+        """Returns `z_mean` and `z_log_var` of inputs as two NumPy arrays, each of shape `(n, latent_dim)`.
+
+        Args:
+            x: Inputs, shape `(n, ...)`.
+            batch_size: Number of inputs encoded at once, for the memory's sake.
+        """
         return tuple(map(keras.ops.convert_to_numpy, self._split(batches.in_batches(self.encoder, x, batch_size))))
 
     def encode(self, x, batch_size=1024):
-        """Returns the means of the codes, `z_mean`, as a NumPy array, shape `(n, latent_dim)`."""
+        """Returns the means of the codes, `z_mean`, as a NumPy array, shape `(n, latent_dim)`.
+
+        Args:
+            x: Inputs, shape `(n, ...)`.
+            batch_size: Number of inputs encoded at once, for the memory's sake.
+        """
         return self.posterior(x, batch_size)[0]
 
     def decode(self, z, batch_size=1024):
-        """Returns the images of codes as a NumPy array, shape `(n, ...)`, in one call for a whole grid."""
+        """Returns the images of codes as a NumPy array, shape `(n, ...)`, in one call for a whole grid.
+
+        Args:
+            z: Codes, shape `(n, latent_dim)`.
+            batch_size: Number of codes decoded at once, for the memory's sake.
+        """
         return keras.ops.convert_to_numpy(self.output_activation(super().decode(z, batch_size)))
 
     def sample(self, n, seed=None, batch_size=1024):
-        """Returns the images of `n` codes drawn from the prior as a NumPy array, shape `(n, ...)`."""
+        """Returns the images of `n` codes drawn from the prior as a NumPy array, shape `(n, ...)`.
+
+        Args:
+            n: Number of images.
+            seed: A whole number gives the same images at every call; new ones unless given.
+            batch_size: Number of codes decoded at once, for the memory's sake.
+        """
         if None in self.decoder.input_shape[1:]:
             raise ValueError(
                 f"The decoder takes codes of any size, {self.decoder.input_shape}: draw some from the standard normal "
