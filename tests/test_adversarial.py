@@ -327,6 +327,14 @@ def test_labels_that_do_not_fit_are_refused(x, labels):
             linear_model(LABELS).fit(x, wrong, verbose=0)
 
 
+def test_labels_of_both_shapes_are_taken_one_after_the_other(x, labels):
+    model = linear_model(LABELS, rates=(0.0, 0.0, 0.0))
+    first, second = (
+        model.test_on_batch(x, each, return_dict=True)["reconstruction"] for each in (labels, labels[:, None])
+    )
+    assert first == pytest.approx(second, rel=1e-6)
+
+
 def test_pixels_outside_the_unit_interval_are_refused_where_the_loss_needs_them(x):
     model = AdversarialAutoencoder(linear(FEATURES, 2), linear(2, FEATURES), linear(2, 1))
     model.compile("adam", losses.BernoulliNLL())

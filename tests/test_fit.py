@@ -1,12 +1,15 @@
 """What learners rely on in `fit` with several steps an execution: the order of the images, Keras's own interface."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from aelib import losses, networks
-from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder
+from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder, batches
 
 
 class Note(keras.layers.Layer):
@@ -56,6 +59,17 @@ def test_with_steps_per_epoch_every_batch_is_full_and_every_pass_has_all_images(
     images = np.rint(50 * np.concatenate(model.corruption.seen)).astype(int)
     for order in images[:200].reshape(4, 50):
         np.testing.assert_array_equal(np.sort(order), np.arange(50))
+
+
+def test_the_images_do_not_stay_in_memory_until_the_collector_runs(x, monkeypatch):
+    copies, in_floatx = [], batches._in_floatx
+    monkeypatch.setattr(batches, "_in_floatx", lambda tensor: copies.append(weakref.ref(tensor)) or in_floatx(tensor))
+    gc.disable()
+    try:
+        compiled().fit(x, x, sample_weight=np.ones(50), epochs=2, verbose=0)
+        assert len(copies) == 3 and not any(copy() is not None for copy in copies)
+    finally:
+        gc.enable()
 
 
 def test_without_shuffling_the_order_is_that_of_the_array(x):

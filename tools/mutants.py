@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -37,7 +38,10 @@ TESTS = {
     "priors": "test_priors.py",
     "metrics": "test_metrics*.py",
     "jacobian": "test_jacobian.py",
-    "layers": "test_layers_*.py",
+    "layers/noise": "test_layers_noise.py test_layers_masks.py",
+    "layers/sampling": "test_layers_sampling.py",
+    "layers/sparse": "test_layers_sparse.py test_layers_masks.py",
+    "layers/tied": "test_layers_tied.py test_layers_masks.py",
     "networks": "test_networks*.py",
     "pretraining": "test_pretraining.py test_callbacks.py",
     "plots": "test_plots.py",
@@ -111,6 +115,8 @@ class Child:
         self.process = os.fork()
         if self.process == 0:
             os.setsid()  # with it goes what the tests start themselves
+            # Of the processor's time, so that a busy machine is not taken for a fault.
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
             try:
                 status = run_tests(folder, module, durations)
             except BaseException:
@@ -120,14 +126,15 @@ class Child:
     def outcome(self):
         """What pytest said, once it is over; `None` until then."""
         process, status = os.waitpid(self.process, os.WNOHANG)
-        if not process and time.monotonic() < self.start + self.limit:
+        if not process and time.monotonic() < self.start + 10 * self.limit:
             return None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process, signal.SIGKILL)
         if not process:
             os.waitpid(self.process, 0)
             return "timeout"
-        return {0: "survived", 1: "killed"}.get(os.waitstatus_to_exitcode(status), "error")
+        outcomes = {0: "survived", 1: "killed", -signal.SIGKILL: "timeout", -signal.SIGXCPU: "timeout"}
+        return outcomes.get(os.waitstatus_to_exitcode(status), "error")
 
 
 def run_tests(folder, module, durations):
@@ -201,7 +208,7 @@ def try_module(module, folders):
             f"{module}: its tests fail without a mutant\n{(folders[0] / 'output.txt').read_text(encoding='utf-8')}"
         )
     durations = json.loads((folders[0] / "seconds.json").read_text(encoding="utf-8"))["seconds"]
-    limit = 30 + 3 * sum(durations.values())
+    limit = 30 + int(3 * sum(durations.values()))
     print(f"{module}: {len(todo)} mutants to try; its tests take {sum(durations.values()):.0f} s", flush=True)
     running = {}
     while todo or running:

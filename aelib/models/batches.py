@@ -95,15 +95,15 @@ def split(arrays, validation_split):
 def shuffled(arrays, batch_size, endless):
     """A data set of batches in a fresh random order in every epoch."""
     # Keras's own order of arrays is the same in every epoch where TensorFlow's global seed is set (Keras 3.15).
+    n = len(arrays[0])
     with tf.device("CPU:0"):
         arrays = [each if each is None else _in_floatx(tf.convert_to_tensor(each)) for each in arrays]
-    n = len(arrays[0])
+        # As an element of a data set, because a function that captures them keeps them until Python's collector runs.
+        whole = tf.data.Dataset.from_tensors(keras.utils.pack_x_y_sample_weight(*arrays)).repeat()
     seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).take(-1 if endless else 1)
     orders = seeds.map(lambda seed: tf.argsort(tf.random.stateless_uniform((n,), (seed, 0))))
-    batches = orders.rebatch(batch_size).map(
-        lambda rows: keras.utils.pack_x_y_sample_weight(
-            *(each if each is None else tf.gather(each, rows) for each in arrays)
-        )
+    batches = tf.data.Dataset.zip(orders.rebatch(batch_size), whole).map(
+        lambda rows, arrays: tf.nest.map_structure(lambda each: tf.gather(each, rows), arrays)
     )
     number = tf.data.INFINITE_CARDINALITY if endless else math.ceil(n / batch_size)
     options = tf.data.Options()

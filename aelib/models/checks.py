@@ -74,7 +74,8 @@ def check_labels(y, num_labels):
             "and evaluate(x, labels), and give validation_data=(x_val, labels_val)."
         )
     y = tf.convert_to_tensor(y)
-    if not y.dtype.is_integer or y.shape[1:] not in ((), (1,)):
+    # Where labels of shape (batch,) and (batch, 1) were given one after the other, the compiled step knows no shape.
+    if not y.dtype.is_integer or (y.shape.rank is not None and y.shape[1:] not in ((), (1,))):
         raise ValueError(
             f"The labels of a label-conditioned prior are whole numbers, shape (batch,), not {y.dtype.name} of "
             f"shape {tuple(y.shape)}. One-hot labels: take their argmax."
