@@ -140,3 +140,20 @@ def test_pixels_outside_the_unit_interval_are_refused(value):
 def test_likelihood_refuses_shapes_that_would_broadcast():
     with pytest.raises(ValueError, match="must be equal"):
         BernoulliNLL().call(np.zeros((4, 3), "float32"), np.zeros((4, 1), "float32"))
+
+
+@pytest.mark.parametrize("loss", [SumSquaredError(), BernoulliNLL()])
+def test_weights_and_masks_of_examples_count_and_those_of_steps_are_refused(loss):
+    x, r = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]], "float32"), np.array([[0.5, 0.5], [2.0, 1.0], [1.0, 3.0]])
+    values = type(loss)(reduction="none")(x, r).numpy()
+    for weights in ([2.0, 1.0, 0.0], [[2.0], [1.0], [0.0]]):
+        assert float(loss(x, r, sample_weight=weights)) == pytest.approx((2 * values[0] + values[1]) / 3)
+    for shape in ((3, 2), (3, 1, 2)):
+        with pytest.raises(ValueError, match="one weight an example"):
+            loss(x, r, sample_weight=np.ones(shape))
+    masked = tf.constant(r, "float32")
+    masked._keras_mask = tf.constant([True, True, False])
+    assert float(loss(x, masked)) == pytest.approx(values[:2].mean())
+    masked._keras_mask = tf.ones((3, 2), "bool")
+    with pytest.raises(ValueError, match="mask of steps"):
+        loss(x, masked)
