@@ -327,3 +327,14 @@ def test_bad_input_is_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("function", [jacobian.encoder_jacobian, jacobian.jacobian_penalty])
+def test_sequences_of_any_length_in_a_compiled_step(function):
+    convolution = keras.layers.Conv1D(3, 3, padding="same", activation="tanh", dtype="float64")
+    encoder = keras.Sequential([keras.Input((None, 2), dtype="float64"), convolution])
+    open_axis = tf.TensorSpec((None, None, 2), "float64")
+    compiled = tf.function(lambda x: function(encoder, x), input_signature=[open_axis])
+    for length in (4, 6):
+        x = np.random.default_rng(length).normal(size=(3, length, 2))
+        np.testing.assert_allclose(compiled(x), function(encoder, tf.constant(x)))

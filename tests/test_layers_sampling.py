@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -52,6 +53,7 @@ def test_what_is_drawn_in_training_does_not_depend_on_evaluations():
         return drawn
 
     np.testing.assert_array_equal(trained(0), trained(3))
+    np.testing.assert_array_equal(trained(1)[0], keras.random.normal((4, 2), seed=3))
 
 
 def test_evaluations_draw_from_the_seed_too():
