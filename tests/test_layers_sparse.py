@@ -157,6 +157,11 @@ def test_keeps_the_k_largest_of_each_example():
     np.testing.assert_array_equal(ops.convert_to_numpy(layers.KSparse(5)(a)), expected)
 
 
+def test_all_may_be_kept():
+    z = np.array([[0.5, -1.0, 2.0]], "float32")
+    np.testing.assert_array_equal(layers.KSparse(3)(z), z)
+
+
 def test_largest_is_by_value_and_ties_are_kept_together():
     kept = layers.KSparse(2)(np.array([[-5.0, 1.0, 3.0, 1.0], [-1.0, -2.0, -3.0, -4.0], [0.0, 0.0, 0.0, 0.0]]))
     expected = [[0.0, 1.0, 3.0, 1.0], [-1.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]

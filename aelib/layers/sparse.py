@@ -73,7 +73,7 @@ class SparsityPenalty(keras.layers.Layer):
         # A replica's share of a small batch may be empty.
         count = ops.cast(ops.shape(z)[0], z.dtype)
         if self.sparsity_target is None:
-            penalty = ops.sum(ops.divide_no_nan(ops.sum(ops.abs(z), axis=0), count))
+            penalty = ops.divide_no_nan(ops.sum(ops.abs(z)), count)
         else:
             target, mean = self.sparsity_target, ops.divide_no_nan(ops.sum(z, axis=0), count)
             mean = ops.clip(mean, 1e-7, 1 - 1e-7)
