@@ -2,7 +2,8 @@
 
 cosmic-ray makes the mutants: an operator exchanged, a number moved by one, a condition turned round. They are tried
 here, because TensorFlow takes six seconds to start: this process imports it, computes nothing with it, and so can fork
-a child for each mutant. A child runs the tests from the quickest to the slowest and stops at the first that fails.
+a child for each mutant. A child runs the tests from the quickest to the slowest, those in front that have
+found something before, and stops at the first that fails.
 
 Outcomes go to `build/mutants.jsonl`, and a new run goes on where the last one stopped. A survivor is tried again when
 the tests have changed. The table, `tests/mutants.md`, is written from them and from `tests/mutants.toml`, where every
@@ -220,6 +221,10 @@ def try_module(module, folders):
         for folder, (key, child) in list(running.items()):
             if outcome := child.outcome():
                 del running[folder]
+                if outcome == "killed":
+                    # What has found one fault often finds the next: it moves to the front.
+                    found = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))["failed"]
+                    durations |= {test: durations.get(test, 1) / 4 for test in found}
                 seconds = round(time.monotonic() - child.start, 1)
                 entry = {"mutant": key, "outcome": outcome, "tests": tests, "seconds": seconds}
                 with SESSION.open("a", encoding="utf-8") as file:
