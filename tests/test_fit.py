@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from aelib import losses, networks
-from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder, batches
+from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder
+from aelib.models import batches as fit_batches
 
 
 class Note(keras.layers.Layer):
@@ -62,8 +63,10 @@ def test_with_steps_per_epoch_every_batch_is_full_and_every_pass_has_all_images(
 
 
 def test_the_images_do_not_stay_in_memory_until_the_collector_runs(x, monkeypatch):
-    copies, in_floatx = [], batches._in_floatx
-    monkeypatch.setattr(batches, "_in_floatx", lambda tensor: copies.append(weakref.ref(tensor)) or in_floatx(tensor))
+    copies, in_floatx = [], fit_batches._in_floatx
+    monkeypatch.setattr(
+        fit_batches, "_in_floatx", lambda tensor: copies.append(weakref.ref(tensor)) or in_floatx(tensor)
+    )
     gc.disable()
     try:
         compiled().fit(x, x, sample_weight=np.ones(50), epochs=2, verbose=0)

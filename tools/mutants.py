@@ -143,7 +143,8 @@ def run_tests(folder, module, durations):
 
     class FromQuickToSlow:
         def pytest_collection_modifyitems(self, items):
-            other = re.compile(rf"test_public_names\.py::.*\[(?!{module.split('/')[0]}\.)")
+            names = "|".join(re.findall(r"(?m)^(?:class|def) ([A-Za-z]\w*)", source))
+            other = re.compile(rf"test_public_names\.py::.*\[(?!{module.split('/')[0]}\.({names})\b)")
             items[:] = [item for item in items if not other.search(item.nodeid)]
             items.sort(key=lambda item: durations.get(item.nodeid, 0))
 
@@ -153,6 +154,7 @@ def run_tests(folder, module, durations):
                 failed.append(report.nodeid)
 
     seconds, failed = {}, []
+    source = (folder / "aelib" / f"{module}.py").read_text(encoding="utf-8")
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
