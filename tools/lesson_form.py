@@ -21,6 +21,7 @@ LESSONS = (
     "07_convolutional_autoencoder.ipynb",
     "08_variational_autoencoder.ipynb",
     "09_adversarial_autoencoder.ipynb",
+    "10_anomaly_detection.ipynb",
 )
 SECTIONS = (
     "You will be able to",
