@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from aelib import losses, models, networks
+from aelib import jacobian, losses, models, networks
 from aelib.models import ContractiveAutoencoder
 from tests import fresh_process
 
@@ -33,8 +33,8 @@ def by_hand(model, x):
     kernel, bias, decoder_kernel, decoder_bias = [weight.astype("float64") for weight in model.get_weights()[:4]]
     z = 1 / (1 + np.exp(-(x @ kernel + bias)))
     reconstruction = 1 / (1 + np.exp(-(z @ decoder_kernel + decoder_bias)))
-    jacobian = (z * (1 - z))[:, :, None] * kernel.T
-    return np.square(x - reconstruction).sum(axis=1), np.square(jacobian).sum(axis=(1, 2))
+    matrices = (z * (1 - z))[:, :, None] * kernel.T
+    return np.square(x - reconstruction).sum(axis=1), np.square(matrices).sum(axis=(1, 2))
 
 
 @pytest.mark.parametrize("compiled", ["graph", "xla"])
@@ -153,6 +153,14 @@ def test_noise_is_new_at_every_step_and_repeats_with_the_seed(penalty):
     assert first != second
     assert logged(3) == [first, second]
     assert logged(4)[0] not in (first, second)
+
+
+def test_training_draws_from_the_seed_and_evaluation_from_another():
+    model, x = autoencoder("stochastic", learning_rate=0.0, seed=3), data()
+    drawn = float(np.mean(jacobian.stochastic_contraction_penalty(model.encoder, x, 0.1, seed=3))) / 0.1**2
+    evaluated = model.evaluate(x, batch_size=50, verbose=0, return_dict=True)["contraction"]
+    assert evaluated != pytest.approx(drawn, rel=1e-4)
+    assert model.train_on_batch(x, return_dict=True)["contraction"] == pytest.approx(drawn, rel=1e-4)
 
 
 def test_more_probes_vary_less():
