@@ -250,6 +250,7 @@ def test_what_cannot_be_contracted_is_refused():
         ({"penalty": "closed"}, "closed_form, exact, projected, stochastic.*'closed'"),
         ({"weight": -1.0}, "contraction_weight.*-1.0"),
         ({"weight": float("nan")}, "contraction_weight.*nan"),
+        ({"weight": float("inf")}, "contraction_weight.*inf"),
         ({"weight": "0.1"}, "contraction_weight.*'0.1'"),
         ({"penalty": "projected", "num_probes": 0}, "num_probes.*0"),
         ({"penalty": "stochastic", "stddev": -0.1}, "stddev.*-0.1"),
