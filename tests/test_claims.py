@@ -128,12 +128,31 @@ def test_runs_are_kept_and_run_again_only_when_the_code_changes(project, monkeyp
             claims.main(["lesson=", "seeds=1,2", "data=sample", "times="])
         assert stop.value.code is False and len(runs) == 2
     notebook = nbformat.read(project / "01_a.ipynb", 4)
-    notebook.cells[2].source += "\n"
+    notebook.cells[3].source += "  # a comment"
+    nbformat.write(notebook, project / "01_a.ipynb")
+    with pytest.raises(SystemExit):
+        claims.main(["seeds=1,2", "data=sample"])
+    assert len(runs) == 2
+    notebook.cells[3].source += "\nmore = 1"
     nbformat.write(notebook, project / "01_a.ipynb")
     with pytest.raises(SystemExit):
         claims.main(["seeds=3", "data=sample"])
     assert len(runs) == 3 and [each["seed"] for each in claims.read("01")] == [3]
     assert "01 sample seed 3 x1" in capsys.readouterr().out
+
+
+def test_a_stored_run_is_judged_by_the_bound_that_the_lesson_has_now(project, monkeypatch, capsys):
+    monkeypatch.setattr(claims, "run", lambda notebook: [note(2.0), note(0.5, control=True)])
+    notebook = nbformat.read(project / "01_a.ipynb", 4)
+    for bound in (1, -2.5, 3):
+        notebook.cells[-3].source = f"gain = 2\nassert gain > {bound}"
+        nbformat.write(notebook, project / "01_a.ipynb")
+        with pytest.raises(SystemExit) as stop:
+            claims.main(["seeds=1", "data=sample"])
+        assert stop.value.code is (bound != 1), bound  # the control passes -2.5, the claim fails 3
+        monkeypatch.setattr(claims, "run", lambda notebook: pytest.fail("run again"))
+        assert f"| `gain > {bound}` |" in claims.PAGE.read_text()
+    assert "NOT: gain > 3" in capsys.readouterr().out
 
 
 def test_a_claim_that_fails_or_a_control_that_passes_is_named_and_fails_the_command(project, monkeypatch, capsys):

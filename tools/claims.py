@@ -10,7 +10,8 @@ as long. In the section "Claims" an assertion `assert value > bound` is not asse
 it holds. With `not` it is a control's: `assert not value > bound` notes that the control fails the claim.
 
 What was run is kept in benchmarks/results/claims/, a file a lesson, and not run again until the lesson's code changes.
-The table over all runs is written into CONTRIBUTING.md.
+Comments do not count as code, and a bound that is a number does not either: it is set from the runs' spread, and the
+verdicts of the stored runs follow it. The table over all runs is written into CONTRIBUTING.md.
 """
 
 import ast
@@ -85,19 +86,10 @@ def _note(claim, text, control, value, operator, bound, holds):
 EPILOGUE = 'print("CLAIMS" + _json.dumps(_claims))'
 
 
-class _NoteClaims(ast.NodeTransformer):
-    """Replaces assertions by calls that note value, bound and verdict."""
-
-    def __init__(self, claim):
-        self.claim = claim
-
-    def visit_Assert(self, node):
-        parts = (
-            node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else [node.test]
-        )
-        return [call for part in parts for call in self._calls(part)]
-
-    def _calls(self, test):
+def _comparisons(node):
+    """Yields each comparison of an assertion: is it a control's, left side, operator, right side."""
+    parts = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else [node.test]
+    for test in parts:
         control = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
         test = test.operand if control else test
         if isinstance(test, ast.Compare) and all(type(each) in OPERATORS for each in test.ops):
@@ -106,33 +98,99 @@ class _NoteClaims(ast.NodeTransformer):
                 sign = OPERATORS[type(operator)]
                 if isinstance(left, ast.Constant) and not isinstance(right, ast.Constant):  # 0.4 < value is value > 0.4
                     left, right, sign = right, left, sign.translate(str.maketrans("<>", "><"))
-                yield self._call(control, left, sign, right)
+                yield control, left, sign, right
         else:
-            yield self._call(control, test, "", ast.Constant(None))
+            yield control, test, "", ast.Constant(None)
+
+
+def _text(left, sign, right):
+    return f"{ast.unparse(left)} {sign} {ast.unparse(right)}" if sign else ast.unparse(left)
+
+
+class _NoteClaims(ast.NodeTransformer):
+    """Replaces assertions by calls that note value, bound and verdict."""
+
+    def __init__(self, claim):
+        self.claim = claim
+
+    def visit_Assert(self, node):
+        return [self._call(*each) for each in _comparisons(node)]
 
     def _call(self, control, left, sign, right):
-        text = f"{ast.unparse(left)} {sign} {ast.unparse(right)}" if sign else ast.unparse(left)
+        text = _text(left, sign, right)
         call = (
             f"_note({self.claim!r}, {text!r}, {control}, {ast.unparse(left)}, {sign!r}, {ast.unparse(right)}, {text})"
         )
         return ast.parse(call).body[0]
 
 
-def code_hash(notebook):
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
-
-
-def prepare(notebook, seed, data, times):
-    """Returns a copy of a lesson that notes its claims, with this seed, data set and multiple of the training."""
-    notebook = nbformat.from_dict(json.loads(json.dumps(notebook)))
+def _claim_cells(notebook):
+    """Yields each code cell of the section "Claims" with the number of the claim above it."""
     claims = dict((heading.split(":")[0], code) for heading, _, code in sections(notebook))["Claims"]
     number = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             number = (re.findall(r"(?m)^(\d+)\. ", cell.source) or [number])[-1]
         elif any(cell.id == each.id for each in claims):
-            cell.source = ast.unparse(ast.fix_missing_locations(_NoteClaims(number).visit(ast.parse(cell.source))))
+            yield number, cell
+
+
+def _bound(node):
+    """Returns the number that a bound is, or None where it is computed."""
+    try:
+        return float(ast.literal_eval(node))
+    except (TypeError, ValueError):
+        return None
+
+
+def _bounds(notebook):
+    """Returns what the lesson compares with at present, by claim, left side and operator."""
+    return {
+        (number, ast.unparse(left), sign): right
+        for number, cell in _claim_cells(notebook)
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Assert)
+        for _, left, sign, right in _comparisons(node)
+    }
+
+
+class _LeaveOutBounds(ast.NodeTransformer):
+    """Replaces assertions by what they compare, without the bounds that are numbers."""
+
+    def visit_Assert(self, node):
+        return [
+            ast.Expr(ast.Tuple([left, ast.Constant(sign), ast.Constant(control), *[right] * (_bound(right) is None)]))
+            for control, left, sign, right in _comparisons(node)
+        ]
+
+
+def code_hash(notebook):
+    """Returns what a lesson's runs are filed under: its code without the installation on Colab, comments and bounds."""
+    claims = [cell.id for _, cell in _claim_cells(notebook)]
+    code = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and not re.search(r"(?m)^\s*%", cell.source):
+            tree = ast.parse(cell.source)
+            code.append(ast.dump(_LeaveOutBounds().visit(tree) if cell.id in claims else tree))
+    return hashlib.sha256("\n".join(code).encode()).hexdigest()[:16]
+
+
+def with_present_bounds(note, bounds):
+    """Returns a run's note judged by the bound that the lesson has now, where that is a number."""
+    text, _, _ = note["text"].rpartition(f" {note['operator']} ") if note["operator"] else (note["text"], "", "")
+    right = bounds.get((note["claim"], text, note["operator"]))
+    if right is None or note["value"] is None or _bound(right) is None:
+        return note
+    bound, value = _bound(right), note["value"]
+    holds = {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[note["operator"]]
+    return note | {"text": f"{text} {note['operator']} {ast.unparse(right)}", "bound": bound, "holds": holds}
+
+
+def prepare(notebook, seed, data, times):
+    """Returns a copy of a lesson that notes its claims, with this seed, data set and multiple of the training."""
+    notebook = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    for number, cell in list(_claim_cells(notebook)):
+        cell.source = ast.unparse(ast.fix_missing_locations(_NoteClaims(number).visit(ast.parse(cell.source))))
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     prelude = PRELUDE
     for name, value in {"{seed}": seed, "{times}": times, "{data}": data}.items():
@@ -187,13 +245,14 @@ def _margin(notes):
 def rows():
     """Yields one line of the table a claim: lesson, assertion, values, bound, margin, control, longer training."""
     for path in lessons():
-        number, current = path.name[:2], code_hash(nbformat.read(path, as_version=4))
+        number, notebook = path.name[:2], nbformat.read(path, as_version=4)
+        current, bounds = code_hash(notebook), _bounds(notebook)
         notes = collections.defaultdict(lambda: collections.defaultdict(list))
         controls = collections.defaultdict(list)
         for each in read(number):
             if each["code"] != current:
                 continue
-            for note in each["claims"]:
+            for note in (with_present_bounds(note, bounds) for note in each["claims"]):
                 if note["control"]:
                     controls[note["claim"]].append(note)
                 else:
@@ -244,19 +303,18 @@ def main(arguments):
     failed = False
     for path in lessons(options["lesson"]):
         number, notebook = path.name[:2], nbformat.read(path, as_version=4)
-        current = code_hash(notebook)
+        current, bounds = code_hash(notebook), _bounds(notebook)
         for data in options["data"].split(","):
             for seed in map(int, options["seeds"].split(",")):
                 key = {"code": current, "data": data, "seed": seed, "times": times}
-                runs = read(number)
-                if any(key.items() <= each.items() for each in runs):
-                    continue
+                stored = [each for each in read(number) if key.items() <= each.items()]
                 start = time.monotonic()
-                claims = run(prepare(notebook, seed, data, times))
-                # Read again: another process may have added its own meanwhile. Runs of older code are dropped.
-                runs = [each for each in read(number) if each["code"] == current]
-                write(number, [*runs, {**key, "claims": claims}])
-                wrong = [note["text"] for note in claims if note["holds"] == note["control"]]
+                if not stored:
+                    stored = [{**key, "claims": run(prepare(notebook, seed, data, times))}]
+                    # Read again: another process may have added its own meanwhile. Runs of older code are dropped.
+                    write(number, [*(each for each in read(number) if each["code"] == current), *stored])
+                notes = [with_present_bounds(note, bounds) for note in stored[0]["claims"]]
+                wrong = [note["text"] for note in notes if note["holds"] == note["control"]]
                 failed |= bool(wrong)
                 verdict = "all hold" if not wrong else "NOT: " + "; ".join(wrong)
                 print(f"{number} {data} seed {seed} x{times}: {time.monotonic() - start:.0f} s, {verdict}", flush=True)
