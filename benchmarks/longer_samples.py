@@ -32,8 +32,8 @@ CONFIG = {
         "latent_dim": 50,
         "components": 20,
         "drawn": 1000,
-        "seeds": [1, 2, 3],
-        "judge": {"classifiers": 3, "updates": 1000},
+        "seeds": [1, 2],
+        "judge": {"classifiers": 3, "updates": 500},
     },
 }
 
@@ -71,7 +71,7 @@ def variational(digits, config):
     mixture = GaussianMixture(config["components"], reg_covar=1e-4, tol=0.01, max_iter=500, random_state=0)
     fitted = rng.normal(size=(config["drawn"], width))
     fitted[:, used] = rng.permutation(mixture.fit(codes[:, used]).sample(config["drawn"])[0])
-    return facts | {"active units": int(used.sum())}, {
+    return facts | {"active units": used.sum()}, {
         "prior": model.sample(config["drawn"]),
         "mixture": model.decode(fitted.astype("float32")),
         "posteriors": model.decode(codes[: config["drawn"]].astype("float32")),
@@ -115,16 +115,17 @@ def run(name, config, digits):
     """Writes results/longer_<name>.json and .png; the first anew after every seed, so that a stop loses only one."""
     keras.utils.set_random_seed(0)
     share_of_digits = judge(digits, config["judge"])
-    shares, seeds = {"test images": share_of_digits(digits.x_test)}, {}
+    real, seeds = {"test images": share_of_digits(digits.x_test)}, {}
     for seed in config["seeds"]:
         keras.utils.set_random_seed(seed)
         facts, drawn = MODELS[name](digits, config)
-        seeds[seed] = facts | {"digits": {source: share_of_digits(images) for source, images in drawn.items()}}
+        shares = {source: share_of_digits(images) for source, images in drawn.items()}
+        seeds[seed] = {fact: float(value) for fact, value in facts.items()} | {"digits": shares}
         if len(seeds) == 1:
             common.RESULTS.mkdir(exist_ok=True)
             first = next(iter(drawn.values()))[:100]
             keras.utils.save_img(common.RESULTS / f"longer_{name}.png", 255 * mosaic(first), scale=False)
-        common.write(f"longer_{name}", config, {"digits": shares, "seeds": seeds})
+        common.write(f"longer_{name}", config, {"digits": real, "seeds": seeds})
 
 
 def main():
