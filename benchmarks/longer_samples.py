@@ -67,11 +67,11 @@ def variational(digits, config):
     facts = {name: found[name] for name in ("reconstruction", "kl")} | {"bound": found["reconstruction"] + found["kl"]}
     z_mean, z_log_var = model.posterior(known)
     codes = z_mean + np.exp(z_log_var / 2) * rng.normal(size=z_mean.shape)
-    used = z_mean.var(axis=0) > 0.01
+    used = np.mean(z_mean**2 + np.exp(z_log_var) - 1 - z_log_var, axis=0) / 2 > 0.05
     mixture = GaussianMixture(config["components"], reg_covar=1e-4, tol=0.01, max_iter=500, random_state=0)
     fitted = rng.normal(size=(config["drawn"], width))
     fitted[:, used] = rng.permutation(mixture.fit(codes[:, used]).sample(config["drawn"])[0])
-    return facts | {"active units": used.sum()}, {
+    return facts | {"numbers with KL above 0.05 nats": used.sum()}, {
         "prior": model.sample(config["drawn"]),
         "mixture": model.decode(fitted.astype("float32")),
         "posteriors": model.decode(codes[: config["drawn"]].astype("float32")),
