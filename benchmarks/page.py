@@ -246,7 +246,10 @@ HEAD = """# Benchmarks
 
 `make bench` measures everything here anew, `make bench BENCH={}` one section; so for
 {}. This page and its figures are made by `benchmarks/page.py` from the
-measurements in `benchmarks/results/`; nothing is typed."""
+measurements in `benchmarks/results/`; nothing is typed.
+
+`make bench BENCH=longer_samples` measures no speed: it trains a lesson's model longer than a lesson may last, and
+stores what it draws then, for the lesson to show."""
 
 
 def make(folder=FOLDER, found=None):

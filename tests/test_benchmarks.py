@@ -2,14 +2,18 @@
 
 import ast
 import copy
+import json
 import re
 import tomllib
 
+import keras
 import nbformat
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from benchmarks import common, lesson_time, page, penalty_cost, scaling
+from aelib.data import load_mnist
+from benchmarks import common, lesson_time, longer_samples, page, penalty_cost, scaling
 
 
 def test_page_is_made_from_the_stored_results(tmp_path):
@@ -87,6 +91,69 @@ def test_lessons_cells_are_told_apart():
     for number, kind in enumerate(sources.values()):
         expected[kind] += 2**number
     assert lesson_time.split(notebook) == expected
+
+
+def test_longer_samples_of_the_variational_autoencoder_at_a_small_size():
+    small = {"updates": 100, "drawn": 100}
+    facts, drawn = longer_samples.variational(load_mnist("sample"), longer_samples.CONFIG["variational"] | small)
+    assert facts["bound"] == pytest.approx(facts["reconstruction"] + facts["kl"])
+    assert 50 < facts["bound"] < 784 * np.log(2)  # better than a fair coin for every pixel
+    assert list(drawn) == ["prior", "mixture", "posteriors"]
+    for images in drawn.values():
+        assert images.shape == (100, 784)
+        assert 0 <= images.min() < images.max() <= 1
+
+
+def test_judge_of_the_longer_samples_tells_digits_from_mixed_images():
+    digits = load_mnist("sample")
+    share_of_digits = longer_samples.judge(digits, {"classifiers": 1, "updates": 300})
+    upper_halves = np.arange(784) < 392
+    mixed = np.where(upper_halves, digits.x_test, np.roll(digits.x_test, 1, axis=0))
+    assert share_of_digits(digits.x_test) > share_of_digits(mixed) + 0.3
+
+
+def test_longer_samples_are_stored_for_every_seed(tmp_path, monkeypatch):
+    def model(digits, config):
+        noise = keras.random.uniform((config["drawn"], 784)).numpy()
+        return {"brightness": noise.mean()}, {"noise": noise, "nothing": np.zeros_like(noise)}
+
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
+    monkeypatch.setitem(longer_samples.MODELS, "known", model)
+    monkeypatch.setattr(longer_samples, "judge", lambda digits, config: lambda images: float(np.mean(images > 0.5)))
+    config = {"drawn": 150, "seeds": [3, 4], "judge": {}}
+    longer_samples.run("known", config, load_mnist("sample"))
+    stored = json.loads((common.RESULTS / "longer_known.json").read_text(encoding="utf-8"))
+    assert stored["configuration"] == config
+    assert stored["seeds"]["3"]["brightness"] != stored["seeds"]["4"]["brightness"]
+    for seed, found in stored["seeds"].items():
+        keras.utils.set_random_seed(int(seed))
+        noise = keras.random.uniform((150, 784)).numpy()
+        assert found["brightness"] == pytest.approx(noise.mean(), rel=1e-3)
+        assert found["digits"] == {"noise": pytest.approx(np.mean(noise > 0.5), rel=1e-3), "nothing": 0}
+    keras.utils.set_random_seed(3)
+    first = longer_samples.mosaic(keras.random.uniform((150, 784)).numpy()[:100])
+    picture = keras.utils.load_img(common.RESULTS / "longer_known.png", color_mode="grayscale")
+    np.testing.assert_allclose(np.array(picture), 255 * first[..., 0], atol=1)
+
+
+def test_mosaic_has_image_12_in_the_second_row_and_the_third_column():
+    images = np.random.default_rng(0).uniform(size=(100, 784))
+    place = longer_samples.mosaic(images)[31:59, 61:89, 0]
+    np.testing.assert_allclose(place, 1 - images[12].reshape(28, 28))
+
+
+def function(tree, name):
+    """Returns a function's syntax tree as text, without the places where it stands."""
+    [found] = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    return ast.dump(found)
+
+
+def test_judge_of_the_longer_samples_is_the_lessons():
+    script = ast.parse((common.ROOT / "benchmarks" / "longer_samples.py").read_text(encoding="utf-8"))
+    notebook = nbformat.read(common.ROOT / "notebooks" / "08_variational_autoencoder.ipynb", as_version=4)
+    lesson = ast.parse("\n".join(lesson_time.source(cell) for cell in notebook.cells if cell.cell_type == "code"))
+    assert function(script, "with_mixed") == function(lesson, "with_mixed")
 
 
 def test_pins_of_the_comparisons_fit_their_group():
