@@ -144,12 +144,12 @@ def test_runs_are_kept_and_run_again_only_when_the_code_changes(project, monkeyp
 def test_a_stored_run_is_judged_by_the_bound_that_the_lesson_has_now(project, monkeypatch, capsys):
     monkeypatch.setattr(claims, "run", lambda notebook: [note(2.0), note(0.5, control=True)])
     notebook = nbformat.read(project / "01_a.ipynb", 4)
-    for bound in (1, -2.5, 3):
-        notebook.cells[-3].source = f"gain = 2\nassert gain > {bound}"
+    for bound in (1, -2.5, 3):  # the control, 0.5, is held to its own bound
+        notebook.cells[-3].source = f"gain = 2\nassert gain > {bound}\nassert not gain > 1"
         nbformat.write(notebook, project / "01_a.ipynb")
         with pytest.raises(SystemExit) as stop:
             claims.main(["seeds=1", "data=sample"])
-        assert stop.value.code is (bound != 1), bound  # the control passes -2.5, the claim fails 3
+        assert stop.value.code is (bound == 3), bound
         monkeypatch.setattr(claims, "run", lambda notebook: pytest.fail("run again"))
         assert f"| `gain > {bound}` |" in claims.PAGE.read_text()
     assert "NOT: gain > 3" in capsys.readouterr().out

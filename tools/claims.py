@@ -144,13 +144,13 @@ def _bound(node):
 
 
 def _bounds(notebook):
-    """Returns what the lesson compares with at present, by claim, left side and operator."""
+    """Returns what the lesson compares with at present, by claim, left side, operator and whether it is a control."""
     return {
-        (number, ast.unparse(left), sign): right
+        (number, ast.unparse(left), sign, control): right
         for number, cell in _claim_cells(notebook)
         for node in ast.walk(ast.parse(cell.source))
         if isinstance(node, ast.Assert)
-        for _, left, sign, right in _comparisons(node)
+        for control, left, sign, right in _comparisons(node)
     }
 
 
@@ -178,7 +178,7 @@ def code_hash(notebook):
 def with_present_bounds(note, bounds):
     """Returns a run's note judged by the bound that the lesson has now, where that is a number."""
     text, _, _ = note["text"].rpartition(f" {note['operator']} ") if note["operator"] else (note["text"], "", "")
-    right = bounds.get((note["claim"], text, note["operator"]))
+    right = bounds.get((note["claim"], text, note["operator"], note["control"]))
     if right is None or note["value"] is None or _bound(right) is None:
         return note
     bound, value = _bound(right), note["value"]
