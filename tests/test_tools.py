@@ -6,7 +6,7 @@ import shutil
 import nbformat
 import pytest
 
-from tools import colab, execute, lesson_form, links, run_lessons, store_outputs
+from tools import colab, execute, gallery, lesson_form, links, run_lessons, store_outputs
 
 # ---- make links
 
@@ -85,6 +85,11 @@ def notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(run_lessons, "OUT", tmp_path / "build" / "lessons")
     for module in (run_lessons, store_outputs):
         monkeypatch.setattr(module, "load_mnist", lambda source="auto": print(f"MNIST: {source}"))
+    monkeypatch.setattr(gallery, "README", tmp_path / "README.md")
+    rows = (
+        f"| [{n:02} Lesson & title](notebooks/{n:02}_lesson.ipynb) | Why {n}? | a model | 1 min |" for n in (1, 2, 3)
+    )
+    gallery.README.write_text("\n".join(rows))
     first = "import os, pathlib, sys\npathlib.Path('litter').touch()\nos.system('echo loud >&2')\nprint('ran')"
     for number, source in enumerate((first, "1 / 0", "print('third')"), 1):
         cells = [
@@ -117,7 +122,9 @@ def test_run_lessons_goes_on_after_a_failure_and_reports_it(notebooks, tmp_path,
     assert {path.name: path.read_bytes() for path in notebooks.iterdir()} == before  # and no litter
 
     index = (out / "index.html").read_text()
-    assert all(f'href="0{number}_lesson.html">0{number} Lesson &amp; title<' in index for number in (1, 2, 3))
+    for number in (1, 2, 3):
+        assert f'href="0{number}_lesson.html"' in index and f"<h2>0{number} Lesson &amp; title</h2>" in index
+        assert f"<p>Why {number}?</p>" in index
     page = (out / "01_lesson.html").read_text()
     assert 'href="03_lesson.html"' in page
     assert 'src="mathjax/MathJax.js' in page and (out / "mathjax" / "MathJax.js").exists()

@@ -5,6 +5,7 @@ repository, are derived from it.
 """
 
 import pathlib
+import posixpath
 import re
 import sys
 import tomllib
@@ -43,6 +44,31 @@ def setup_cell(repo):
         "\n"
         "aelib.print_versions()"
     )
+
+
+def to_repository(text, name, pages):
+    """Leads a Markdown text's relative links to what is no page to the file on GitHub.
+
+    Args:
+        text: the text.
+        name: the path in the repository of the file that it is from.
+        pages: the paths in the repository of what is a page, and of pictures that lie beside the pages.
+
+    Raises:
+        ValueError: If a link leads to a file that does not exist.
+    """
+
+    def lead(match):
+        label, (target, _, anchor) = match[1], match[2].partition("#")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+        if re.match(r"\w+:", target) or not target or path in pages:
+            return match[0]
+        if not (ROOT / path).exists():
+            raise ValueError(f"{name} links to {target}, which does not exist.")
+        kind = "tree" if (ROOT / path).is_dir() else "blob"
+        return f"[{label}](https://github.com/{repository()}/{kind}/{BRANCH}/{path}{anchor and '#' + anchor})"
+
+    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", lead, text)
 
 
 def rewrite(new, root=ROOT):
