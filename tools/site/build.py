@@ -58,6 +58,8 @@ def assemble():
     for page in SOURCE.glob("*.md"):
         fill(page, lessons, documents)
     npm.install("mathjax", SOURCE / "_static" / "mathjax")
+    for package in ("tfjs-core", "tfjs-backend-cpu"):
+        npm.install(package, SOURCE / "_static" / "explorer")
 
 
 def fill(page, lessons, documents):

@@ -15,6 +15,12 @@ from tools import links
 DRAWING = {"plt", "plots", "ax", "axes", "figure", "fig"}
 FOLDED_LINES = 6  # a shorter cell is as quick to read as to unfold
 
+# Lessons whose claims a reader can judge in the page, and the models that are put side by side for it.
+EXPLORERS = {
+    "08_variational_autoencoder": "plain_2 variational_2 adversarial_gaussian_2",
+    "09_adversarial_autoencoder": "plain_2 adversarial_gaussian_2 adversarial_mixture_2",
+}
+
 # Where no term is linked: blocks and spans of code, formulas, links, headings, tables, what is bold.
 PROTECTED = re.compile(
     r"(?ms)^```.*?^```|\$\$.*?\$\$|`[^`\n]*`|\$[^$\n]+\$|!?\[[^\]]*\]\([^)]*\)|^#[^\n]*|^\|[^\n]*|\*\*[^*]+\*\*|<[^>\n]+>"
@@ -47,6 +53,14 @@ def write(path, folder, terms, pages):
             cell.metadata["mystnb"] = {"image": {"alt": cell.metadata.get("alt", "")}}
             if only_draws(cell.source):
                 cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+    if path.stem in EXPLORERS:
+        [exercises] = [number for number, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")]
+        text = (
+            "## Judge for yourself\n\nModels like the lesson's, trained for this page (`make explorer`). Where do the "
+            "codes lie, what does the decoder make of the places between them, and what is halfway from A to B?\n\n"
+            f"```{{explorer}} map {EXPLORERS[path.stem]}\n```"
+        )
+        notebook.cells.insert(exercises, nbformat.v4.new_markdown_cell(text))
     nbformat.write(notebook, folder / path.name)
 
 

@@ -41,7 +41,10 @@ PACKAGES = {
 
 
 def install(name, folder):
-    """Copies a package's files into a folder; the package is fetched once, into build/npm/, and verified every time."""
+    """Copies a package's files into a folder and returns it.
+
+    The package is fetched once, into build/npm/, and verified every time.
+    """
     package, version, sha512, files = PACKAGES[name]
     archive = FOLDER / f"{package.strip('@').replace('/', '-')}-{version}.tgz"
     if not archive.exists():
@@ -54,6 +57,7 @@ def install(name, folder):
     with tarfile.open(archive) as packed:
         for file in files:
             (folder / file.rsplit("/", 1)[-1]).write_bytes(packed.extractfile(f"package/{file}").read())
+    return folder
 
 
 def _fetch(what):
