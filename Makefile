@@ -73,7 +73,7 @@ site: .venv/.stamp-site
 	@$(BIN)/python -m tools.site.build
 
 test-site: site
-	@$(BIN)/python -m pytest tools/site/checks.py
+	@$(BIN)/python -m pytest -n 2 --dist load tools/site/checks.py
 
 explorer: .venv/.stamp
 	@$(BIN)/python -m tools.site.explorer

@@ -18,7 +18,6 @@ EXPLORER_FIGURES = {
     "draw": ("04_denoising_autoencoder", "Damaged digits, and what several models make of them."),
     "code": ("08_variational_autoencoder", "Codes of test digits in the plane, and images decoded on a grid."),
 }
-OWNER, NAME = links.repository().split("/")
 
 project = "Autoencoders in Keras 3"
 author = PROJECT["authors"][0]["name"]
@@ -50,14 +49,14 @@ autodoc_inherit_docstrings = False
 
 html_theme = "sphinx_book_theme"
 html_title = project
-html_baseurl = f"https://{OWNER}.github.io/{NAME}/"
+html_baseurl = links.site(links.repository())
 html_static_path = ["_static"]
 html_favicon = "_static/icon.svg"
 html_context = {"default_mode": "auto"}
 html_css_files = ["site.css", "explorer/explorer.css"]
 html_js_files = ["site.js"]
 html_theme_options = {
-    "repository_url": f"https://github.com/{OWNER}/{NAME}",
+    "repository_url": f"https://github.com/{links.repository()}",
     "repository_branch": links.BRANCH,
     "path_to_docs": "",  # the lessons lie in notebooks/, here as there
     "use_repository_button": True,
@@ -89,7 +88,7 @@ class Explorer(SphinxDirective):
                 f'<div class="aelib-explorer" data-view="{view}" data-models="{" ".join(models)}">'
                 f"<noscript><p>Here an autoencoder runs in the page, if JavaScript is on. A figure instead:</p>"
                 f'<img src="{static}/lessons/{figure}.png" alt="{text}"></noscript></div>'
-                f'<script defer src="{static}/explorer/explorer.js"></script>',
+                f'<script async src="{static}/explorer/explorer.js"></script>',
                 format="html",
             )
         ]

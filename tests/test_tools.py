@@ -41,7 +41,49 @@ def test_links_are_rewritten_everywhere_and_nothing_else(clone):
     assert raw == before["01_a.ipynb"].replace(f"github.com/{old}@".encode(), f"github.com/{new}@".encode())
     assert nbformat.from_dict(json.loads(raw)).cells[0].source == links.setup_cell(new)
     assert f"repository-code: https://github.com/{new}\n" in clone.joinpath("CITATION.cff").read_text()
+    assert f"url: {links.site(new)}\n" in clone.joinpath("CITATION.cff").read_text()
     assert links.rewrite(new, clone) == []
+
+
+def test_site_of_a_repository():
+    assert links.site("octo-cat/my.course_2") == "https://octo-cat.github.io/my.course_2/"
+    assert links.site("Octocat/octocat.github.io") == "https://Octocat.github.io/"
+
+
+@pytest.mark.parametrize(
+    "link, expected",
+    [
+        ("[a](02_b.ipynb#c)", None),
+        ("[a](https://keras.io)", None),
+        ("[a](#c)", None),
+        ("[a](../README.md#citing)", "[a](https://github.com/{repo}/blob/main/README.md#citing)"),
+        ("[a](../tests)", "[a](https://github.com/{repo}/tree/main/tests)"),
+    ],
+)
+def test_links_to_what_is_no_page_lead_to_the_repository(link, expected):
+    found = links.to_repository(link, "notebooks/01_a.ipynb", {"notebooks/02_b.ipynb"})
+    assert found == (expected.format(repo=links.repository()) if expected else link)
+
+
+def test_a_link_to_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"01_a\.ipynb links to \.\./nothing\.md, which does not exist"):
+        links.to_repository("[a](../nothing.md)", "notebooks/01_a.ipynb", set())
+
+
+@pytest.mark.parametrize("path", execute.lessons(), ids=lambda path: path.stem)
+def test_lesson_has_a_question_and_a_figure_to_show(path):
+    found = gallery.lesson(path.stem, nbformat.read(path, as_version=4))
+    assert found.question.endswith("?") and found.figure.startswith(b"\x89PNG") and found.alt
+
+
+def test_gallery_refuses_a_lesson_that_the_readme_does_not_list():
+    with pytest.raises(ValueError, match="The README has no row"):
+        gallery.lesson("99_nothing", nbformat.v4.new_notebook())
+
+
+def test_gallery_names_a_lesson_without_its_figure(notebooks):
+    with pytest.raises(ValueError, match="01_lesson has no stored figure in its section Look"):
+        gallery.facts()
 
 
 @pytest.mark.parametrize(

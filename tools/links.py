@@ -24,6 +24,12 @@ def repository(root=ROOT):
     return project["urls"]["Repository"].removeprefix("https://github.com/")
 
 
+def site(repo):
+    """Returns the address at which GitHub Pages shows a repository's site."""
+    owner, name = repo.split("/")
+    return f"https://{owner}.github.io/" + ("" if name.lower() == f"{owner.lower()}.github.io" else f"{name}/")
+
+
 def badge(filename, repo):
     """Returns the Markdown of a lesson's Colab badge."""
     return (
@@ -78,11 +84,12 @@ def rewrite(new, root=ROOT):
     """
     if not REPOSITORY.fullmatch(new):
         raise ValueError(f"REPO must be owner/name as on GitHub, for example REPO=octocat/autoencoders; got {new!r}.")
-    address = re.compile(r"((?:github\.com|/github|/gh)/)" + re.escape(repository(root)) + r"(?![\w-])")
+    old = repository(root)
+    address = re.compile(r"((?:github\.com|/github|/gh)/)" + re.escape(old) + r"(?![\w-])")
     changed = []
     for path in sorted(path for pattern in FILES for path in root.glob(pattern)):
         before = path.read_bytes()
-        after = address.sub(rf"\g<1>{new}", before.decode()).encode()
+        after = address.sub(rf"\g<1>{new}", before.decode().replace(site(old), site(new))).encode()
         if after != before:
             path.write_bytes(after)
             changed.append(path)

@@ -13,6 +13,11 @@ import subprocess
 import sys
 import time
 
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
 import nbformat
 
 from tools import execute, gallery, links
@@ -56,20 +61,34 @@ def assemble():
 
     library.write(SOURCE / "library")
     for page in SOURCE.glob("*.md"):
-        fill(page, lessons, documents)
+        fill(page, lessons, documents, pages)
+    draw_social_preview(SOURCE / "_static" / "social.png")
     npm.install("mathjax", SOURCE / "_static" / "mathjax")
     for package in ("tfjs-core", "tfjs-backend-cpu"):
         npm.install(package, SOURCE / "_static" / "explorer")
 
 
-def fill(page, lessons, documents):
+def fill(page, lessons, documents, pages):
     """Puts in what a page of docs/ takes from elsewhere: cards, contents, and numbers from stored outputs."""
     text = page.read_text(encoding="utf-8")
     text = text.replace("<!-- gallery -->", cards(lessons))
     text = text.replace("<!-- lessons -->", "\n".join(f"notebooks/{lesson.name}" for lesson in lessons))
     text = text.replace("<!-- documents -->", "\n".join(name.removesuffix(".md") for name in documents))
     text = re.sub(r"\{\{(\d\d): (.+?)\}\}", lambda match: stored(*match.groups(), page.name), text)
+    # a link out of docs/ leads to the repository
+    text = links.to_repository(text, f"docs/{page.name}", {f"docs/{path}" for path in pages})
     page.write_text(text, encoding="utf-8")
+
+
+def draw_social_preview(path):
+    """Draws what other sites show beside a link to this one: the README's figure under the course's name."""
+    figure, ax = plt.subplots(figsize=(12, 6.3), dpi=100, layout="constrained")
+    figure.suptitle("\nAutoencoders in Keras 3", fontsize=48, weight="bold")
+    ax.imshow(plt.imread(ROOT / "docs" / "reconstructions.png"))
+    ax.set_title("an executable course: every claim is a test", fontsize=24, pad=24)
+    ax.axis("off")
+    figure.savefig(path)
+    plt.close(figure)
 
 
 @functools.cache

@@ -55,9 +55,9 @@ def adversarial(prior, num_labels=None):
 MODELS = {
     "plain_2": ("plain", lambda: plain(2)),
     "variational_2": ("variational", lambda: variational(2)),
-    "adversarial_gaussian_2": ("adversarial, Gaussian prior", lambda: adversarial(priors.gaussian_prior)),
+    "adversarial_gaussian_2": ("adversarial, Gaussian", lambda: adversarial(priors.gaussian_prior)),
     "adversarial_mixture_2": (
-        "adversarial, a petal for each digit",
+        "adversarial, petals",
         lambda: adversarial(priors.gaussian_mixture_prior, num_labels=10),
     ),
     "plain_32": ("plain", lambda: plain(32)),
