@@ -124,7 +124,9 @@ def plot_latent(z, labels, ax=None):
 
     Example:
 
-    >>> ax = plot_latent(np.zeros((3, 2)), np.array([0, 1, 2]))
+    >>> labels = np.arange(300) % 10
+    >>> angles = labels + np.random.default_rng(0).normal(0, 0.1, size=300)
+    >>> ax = plot_latent(np.stack([np.cos(angles), np.sin(angles)], axis=1), labels)
     >>> ax.get_xlabel()
     'code 1'
     """
@@ -157,7 +159,8 @@ def plot_latent_grid(images, ax=None, extent=None):
 
     Example:
 
-    >>> ax = plot_latent_grid(np.zeros((4, 5, 784)), extent=(-2, 2, -1, 1))
+    >>> levels = np.linspace(0, 1, 20).reshape(4, 5, 1)
+    >>> ax = plot_latent_grid(levels * np.ones(784), extent=(-2, 2, -1, 1))
     >>> ax.get_ylim()
     (np.float64(-1.0), np.float64(1.0))
     """

@@ -11,11 +11,11 @@ import sys
 number, addresses = int(sys.argv[1]), sys.argv[2:]
 os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}})
 
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import aelib  # before TensorFlow, so that it starts without its log lines
+import keras
+import tensorflow as tf
 
-import aelib  # noqa: E402, F401
-from aelib import data, losses, models, networks  # noqa: E402
+from aelib import data, losses, models, networks
 
 BATCH_SIZE, STEPS = 512, 200
 

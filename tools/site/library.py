@@ -1,10 +1,15 @@
 """Makes a page of the library for each of aelib's modules, from its docstrings."""
 
+import doctest
 import importlib
 import inspect
 import pkgutil
 
+import matplotlib.pyplot as plt
+import numpy as np
+
 import aelib
+from aelib import plots
 
 
 def modules():
@@ -23,6 +28,19 @@ def modules():
     return found
 
 
+def draw_example(function, path):
+    """Saves what a docstring's example draws; returns whether it draws anything."""
+    plots.use_style()
+    names = {**vars(plots), "np": np}
+    for example in doctest.DocTestParser().get_examples(inspect.getdoc(function)):
+        exec(compile(example.source, path.stem, "exec"), names)
+    drawn = bool(plt.get_fignums())
+    if drawn:
+        plt.savefig(path)
+    plt.close("all")
+    return drawn
+
+
 def write(folder):
     """Writes the pages and their contents, `index.rst`."""
     folder.mkdir()
@@ -33,6 +51,13 @@ def write(folder):
         for name, value in names:
             kind = "class" if inspect.isclass(value) else "function"
             text += [f".. auto{kind}:: {module}.{name}", *(["   :members:", ""] if kind == "class" else [""])]
+            if module == "aelib.plots" and draw_example(value, folder / f"{name}.png"):
+                text += [
+                    f".. image:: {name}.png",
+                    f"   :alt: What the example of {name} draws",
+                    "   :class: example-figure",
+                    "",
+                ]
         (folder / f"{short}.rst").write_text("\n".join(text), encoding="utf-8")
         rows += [
             f"   * - :doc:`{short}`",

@@ -8,7 +8,7 @@ window.AelibExplorer ??= (() => {
 
   const BASE = document.currentScript.src.replace(/[^/]*$/, "");
   const COLORS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #7f7f7f #bcbd22 #17becf".split(" ");
-  const STEPS = 9; // images of a path
+  const STEPS = 7; // images of a path
   const SIDE = 28;
   const models = {};
   const shared = {};
@@ -424,8 +424,10 @@ window.AelibExplorer ??= (() => {
     function rebuild() {
       stop();
       code = own(start.selectedIndex);
-      sliders.replaceChildren(...models[name].spread.map(([lowest, low, , high, highest], i) => {
-        const room = (highest - lowest) / 4 || 1, min = lowest - room, max = highest + room;
+      // one range for all, so that a number that hardly changes has a narrow band
+      const spreads = models[name].spread;
+      const min = Math.min(...spreads.map(([lowest]) => lowest)), max = Math.max(...spreads.map((spread) => spread[4]));
+      sliders.replaceChildren(...spreads.map(([, low, , high], i) => {
         const input = make("input", { type: "range", min, max, step: (max - min) / 200,
           oninput() { stop(); code[i] = Number(input.value); show(image, ...decode(name, [code])); } });
         input.setAttribute("aria-label", `number ${i + 1} of the code`);
@@ -462,7 +464,7 @@ window.AelibExplorer ??= (() => {
     start.onchange = rebuild;
     root.append(
       make("p", {}, "Move one number of a code, and see what it means to the decoder. The band of a slider holds the " +
-        "codes of eight in ten test digits."),
+        "codes of eight in ten test digits; all sliders have one range."),
       make("div", { className: "ae-buttons" }, choice, start,
         make("button", { type: "button", onclick: random }, "random"),
         make("button", { type: "button", onclick: rebuild }, "reset"), walk),
