@@ -5,6 +5,7 @@ documents of the repository that are pages too, and a page of the library for ea
 executed.
 """
 
+import fnmatch
 import functools
 import os
 import re
@@ -30,7 +31,30 @@ DOCTREES = ROOT / "build" / "site-doctrees"
 
 # Documents of the repository that are pages of the site where there are any, at the same place as there, so that links
 # between them hold.
-DOCUMENTS = ("assignments/README.md", "benchmarks/README.md", "benchmarks/papers/README.md", "data/README.md")
+DOCUMENTS = (
+    "assignments/README.md",
+    "assignments/teaching.md",
+    "assignments/predictions.md",
+    "benchmarks/README.md",
+    "benchmarks/papers/README.md",
+    "data/README.md",
+)
+
+# Where a reader begins, by aim: title, page, and what is found there. Pages that do not exist yet are left out.
+AIMS = (
+    (
+        "Learn from the start",
+        "notebooks/01_*",
+        "A bottleneck, and what a network must learn to pass digits through it.",
+    ),
+    ("Detect anomalies", "notebooks/10_*", "Errors, thresholds, and the baselines that stand beside an autoencoder."),
+    ("Restore images", "notebooks/04_*", "Repair noise and missing pixels, and compare with the best linear map."),
+    ("Generate", "notebooks/08_*", "Codes with a prior, samples, and what a bound on the likelihood does not say."),
+    ("Sequences", "notebooks/11_*", "Codes of signals that go on for as long as they like."),
+    ("Choose a method", "which.md", "What the lessons found, aim by aim."),
+    ("Train on more than a laptop", "cluster.md", "Streams, several devices, several machines."),
+    ("Teach", "assignments/README.md", "Assignments that grade themselves, and a guide to the lessons."),
+)
 
 
 def assemble():
@@ -71,6 +95,7 @@ def assemble():
 def fill(page, lessons, documents, pages):
     """Puts in what a page of docs/ takes from elsewhere: cards, contents, and numbers from stored outputs."""
     text = page.read_text(encoding="utf-8")
+    text = text.replace("<!-- aims -->", aims(pages))
     text = text.replace("<!-- gallery -->", cards(lessons))
     text = text.replace("<!-- lessons -->", "\n".join(f"notebooks/{lesson.name}" for lesson in lessons))
     text = text.replace("<!-- documents -->", "\n".join(name.removesuffix(".md") for name in documents))
@@ -108,6 +133,16 @@ def stored(number, pattern, page):
     if match is None:
         raise ValueError(f"docs/{page} shows {pattern!r} of lesson {number}, whose stored outputs have it no more.")
     return match[1]
+
+
+def aims(pages):
+    """Returns the cards that lead a reader to the page of an aim."""
+    made = [
+        f":::{{grid-item-card}} {title}\n:link: /{page.rsplit('.', 1)[0]}\n:link-type: doc\n\n{text}\n:::\n"
+        for title, pattern, text in AIMS
+        for page in sorted(fnmatch.filter(pages, pattern))[:1]
+    ]
+    return "::::{grid} 1 2 2 3\n:gutter: 2\n\n" + "\n".join(made) + "::::"
 
 
 def cards(lessons):

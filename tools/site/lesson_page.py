@@ -56,7 +56,7 @@ def write(path, folder, terms, pages):
     if path.stem in EXPLORERS:
         [exercises] = [number for number, cell in enumerate(notebook.cells) if cell.source.startswith("## Exercises")]
         text = (
-            "## Judge for yourself\n\nModels like the lesson's, trained for this page (`make explorer`). Where do the "
+            "## Judge for yourself\n\nModels of these kinds, trained for this page (`make explorer`). Where do the "
             "codes lie, what does the decoder make of the places between them, and what is halfway from A to B?\n\n"
             f"```{{explorer}} map {EXPLORERS[path.stem]}\n```"
         )
