@@ -73,6 +73,12 @@ def test_page_of_a_lesson_keeps_its_text_and_gains_what_a_page_needs(tmp_path):
     assert f"https://github.com/{repo}/blob/main/README.md" in exercises.source
 
 
+def test_every_number_that_a_page_shows_is_stored_by_its_lesson():
+    for page in (links.ROOT / "docs").glob("*.md"):
+        for number, pattern in build.NUMBER.findall(page.read_text(encoding="utf-8")):
+            assert build.stored(number, pattern, page.name)
+
+
 def test_a_number_that_no_lesson_stores_any_more_is_named():
     assert build.stored("01", r"(PCA) ", "which.md") == "PCA"
     with pytest.raises(ValueError, match=r"docs/which\.md shows 'nothing \(x\)' of lesson 01"):

@@ -40,6 +40,9 @@ DOCUMENTS = (
     "data/README.md",
 )
 
+# A number on a page: the lesson that stores it, and a regular expression with a group around it.
+NUMBER = re.compile(r"\{\{(\d\d): (.+?)\}\}")
+
 # Where a reader begins, by aim: title, page, and what is found there. Pages that do not exist yet are left out.
 AIMS = (
     (
@@ -99,7 +102,7 @@ def fill(page, lessons, documents, pages):
     text = text.replace("<!-- gallery -->", cards(lessons))
     text = text.replace("<!-- lessons -->", "\n".join(f"notebooks/{lesson.name}" for lesson in lessons))
     text = text.replace("<!-- documents -->", "\n".join(name.removesuffix(".md") for name in documents))
-    text = re.sub(r"\{\{(\d\d): (.+?)\}\}", lambda match: stored(*match.groups(), page.name), text)
+    text = NUMBER.sub(lambda match: stored(*match.groups(), page.name), text)
     # a link out of docs/ leads to the repository
     text = links.to_repository(text, f"docs/{page.name}", {f"docs/{path}" for path in pages})
     page.write_text(text, encoding="utf-8")
@@ -164,7 +167,10 @@ def cards(lessons):
 
 def main():
     start = time.monotonic()
-    assemble()
+    try:
+        assemble()
+    except ValueError as error:
+        sys.exit(f"make site: {error}")
     shutil.rmtree(SITE, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "--quiet", "-b", "html", "-E", "-d", DOCTREES]
     # autodoc imports aelib from the working tree, without TensorFlow's log lines
