@@ -211,6 +211,7 @@ def test_page_is_whole(watched, page):
     """
     view = watched(viewport={"width": WIDTHS[-1], "height": 1000})
     opened = view.open(page)
+    start_views(opened)
     formulas = opened.locator(".math").count()
     assert opened.locator("mjx-container svg").count() >= formulas
     assert opened.locator("mjx-merror, [data-mjx-error]").count() == 0
