@@ -154,17 +154,26 @@ def digits_script(digits):
     return f"AelibExplorer.digits({json.dumps(facts)});\n"
 
 
+def store(name, made):
+    """Writes a script in one step, so that an interruption leaves the old one whole."""
+    path = FOLDER / f"{name}.js"
+    path.with_suffix(".new").write_text(made, encoding="utf-8")
+    path.with_suffix(".new").replace(path)
+    print(f"{name}: {len(made) / 1e3:.0f} kB", flush=True)
+
+
 def main():
+    names = sys.argv[1:] or list(MODELS)
+    if unknown := set(names) - set(MODELS):
+        sys.exit(f"make explorer: there is no model {', '.join(sorted(unknown))}; there are {', '.join(MODELS)}.")
     try:
         digits = data.load_mnist("full")
     except OSError as error:
         sys.exit(f"make explorer: {error}\nNothing was changed.")
-    (FOLDER / "digits.js").write_text(digits_script(digits), encoding="utf-8")
-    for name in sys.argv[1:] or MODELS:
+    store("digits", digits_script(digits))
+    for name in names:
         title, make = MODELS[name]
-        made = script(name, title, trained(make, digits), digits)
-        (FOLDER / f"{name}.js").write_text(made, encoding="utf-8")
-        print(f"{name}: {len(made) / 1e3:.0f} kB", flush=True)
+        store(name, script(name, title, trained(make, digits), digits))
 
 
 if __name__ == "__main__":
