@@ -72,7 +72,9 @@ store: .venv/.stamp
 site: .venv/.stamp-site
 	@$(BIN)/python -m tools.site.build
 
-test-site: site
+test-site: .venv/.stamp-site
+	@$(BIN)/python -m tools.site.chromium
+	@$(BIN)/python -m tools.site.build
 	@$(BIN)/python -m pytest -n 2 --dist load tools/site/checks.py
 
 explorer: .venv/.stamp

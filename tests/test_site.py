@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from tools import links
-from tools.site import build, lesson_page, npm
+from tools.site import build, chromium, lesson_page, npm
 
 GLOSSARY = """# Glossary
 
@@ -99,3 +99,9 @@ def test_without_npm_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(npm.shutil, "which", lambda program: None)
     with pytest.raises(SystemExit, match="sudo apt install npm"):
         npm.install("axe", tmp_path / "out")
+
+
+def test_without_chromium_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "missing"))
+    with pytest.raises(SystemExit, match=r"there is no .*missing here\.\nOn Debian: sudo apt install chromium"):
+        chromium.find()

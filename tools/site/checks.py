@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import threading
 import urllib.parse
 
@@ -22,8 +21,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tools import links
+from tools.site import chromium, library, npm
 from tools.site import explorer as explorer_models
-from tools.site import library, npm
 from tools.site.build import SITE
 
 ROOT = links.ROOT
@@ -78,15 +77,8 @@ def origin():
 
 @pytest.fixture(scope="session")
 def browser():
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.exit(
-            "make test-site drives Chromium, which is not here. On Debian: sudo apt install chromium. "
-            "Elsewhere name one: CHROMIUM=/path/to/chromium make test-site",
-            returncode=1,
-        )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium.find(), args=FLAGS)
         yield browser
         browser.close()
 
