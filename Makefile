@@ -21,7 +21,7 @@ ifeq ($(KERAS_HOME)$(shell test -d "$$HOME/.keras" && echo yes),)
 export KERAS_HOME := $(BUILD)/keras
 endif
 
-.PHONY: help lessons lab test test-colab mutants bench claims store links lock clean
+.PHONY: help lessons lab test test-colab mutants bench claims store site test-site explorer links lock clean
 
 help:
 	@echo "make lessons              execute every lesson, pages in build/lessons/"
@@ -32,6 +32,9 @@ help:
 	@echo "make bench                speed against a bare loop, Keras, PyTorch, pythae (one section: BENCH=scaling)"
 	@echo "make claims               every claim under five seeds, on both data sets: value, bound, margin (hours; resumable)"
 	@echo "make store LESSON=01      execute a lesson on full MNIST and store its outputs (all without LESSON=)"
+	@echo "make site                 the course as a web site, from the stored lessons, in build/site/"
+	@echo "make test-site            the site, and what its pages do in a real browser"
+	@echo "make explorer             train the small models that the site's pages run"
 	@echo "make links REPO=you/name  point badges, set-up cells and links to your repository"
 	@echo "make lock                 renew requirements/ from pyproject.toml"
 	@echo "make clean                remove the environments and what was built"
@@ -66,6 +69,17 @@ claims: .venv/.stamp
 store: .venv/.stamp
 	@$(BIN)/python -m tools.store_outputs $(LESSON)
 
+site: .venv/.stamp-site
+	@$(BIN)/python -m tools.site.build
+
+test-site: .venv/.stamp-site
+	@$(BIN)/python -m tools.site.chromium
+	@$(BIN)/python -m tools.site.build
+	@$(BIN)/python -m pytest -n 2 --dist load tools/site/checks.py
+
+explorer: .venv/.stamp
+	@$(BIN)/python -m tools.site.explorer
+
 links:
 	@"$(PYTHON)" -m tools.links "$(REPO)"
 
@@ -79,6 +93,7 @@ lock:
 	$(LOCK) --extra cpu -o requirements/cpu.txt
 	$(LOCK) --extra gpu -o requirements/gpu.txt
 	$(COMPILE) --group mutants --constraint requirements/cpu.txt -o requirements/mutants.txt
+	$(COMPILE) --group site --constraint requirements/cpu.txt -o requirements/site.txt
 
 clean:
 	rm -rf .venv .venv-colab .venv-bench build .pytest_cache .ruff_cache aelib.egg-info
@@ -86,6 +101,10 @@ clean:
 .venv/.stamp-mutants: .venv/.stamp requirements/mutants.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.txt
 	@touch .venv/.stamp-mutants
+
+.venv/.stamp-site: .venv/.stamp requirements/site.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/site.txt
+	@touch .venv/.stamp-site
 
 .venv-colab/.stamp: requirements/colab.txt
 	@echo "Setting up .venv-colab (once, a few minutes)"

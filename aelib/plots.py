@@ -3,8 +3,13 @@
 Each function takes arrays and an optional matplotlib `ax`, draws, and returns the `ax`; none calls `show`.
 """
 
+import importlib.util
+import os
+
 import matplotlib.pyplot as plt
 import numpy as np
+
+from aelib import callbacks
 
 # Ten colours that stay the same for the ten digits in every lesson.
 DIGIT_COLORS = plt.get_cmap("tab10").colors
@@ -119,7 +124,9 @@ def plot_latent(z, labels, ax=None):
 
     Example:
 
-    >>> ax = plot_latent(np.zeros((3, 2)), np.array([0, 1, 2]))
+    >>> labels = np.arange(300) % 10
+    >>> angles = labels + np.random.default_rng(0).normal(0, 0.1, size=300)
+    >>> ax = plot_latent(np.stack([np.cos(angles), np.sin(angles)], axis=1), labels)
     >>> ax.get_xlabel()
     'code 1'
     """
@@ -152,7 +159,8 @@ def plot_latent_grid(images, ax=None, extent=None):
 
     Example:
 
-    >>> ax = plot_latent_grid(np.zeros((4, 5, 784)), extent=(-2, 2, -1, 1))
+    >>> levels = np.linspace(0, 1, 20).reshape(4, 5, 1)
+    >>> ax = plot_latent_grid(levels * np.ones(784), extent=(-2, 2, -1, 1))
     >>> ax.get_ylim()
     (np.float64(-1.0), np.float64(1.0))
     """
@@ -165,6 +173,69 @@ def plot_latent_grid(images, ax=None, extent=None):
     ax.set(xlabel="code 1", ylabel="code 2")
     ax.grid(False)
     return ax
+
+
+def explore_latent(decode, extent, columns=12, ax=None):
+    """Draws the plane of a two-dimensional code as decoded images and, in a notebook, decodes one place by sliders.
+
+    The sliders need ipywidgets. Without it, or where outputs are stored (with the environment variable `TQDM_DISABLE`,
+    as for `aelib.callbacks.ProgressBar`), there is the drawing alone.
+
+    Args:
+        decode: A function from codes, shape `(n, 2)`, to images, shape `(n, 784)` or `(n, height, width)`, such as a
+            model's `decode`.
+        extent: The codes at the borders, `(left, right, bottom, top)`.
+        columns: Number of images across; as many rows as keep the steps of both numbers alike.
+        ax: Axes to draw on; a new figure unless given.
+
+    Returns:
+        The axes of the drawing.
+
+    Raises:
+        ValueError: If the extent is not four numbers, each left and bottom below its right and top, there is not at
+            least one column, or flat images are not square.
+
+    Example:
+
+    >>> stripes = np.indices((4, 4))[0].reshape(1, 16) / 3
+    >>> ax = explore_latent(lambda z: z[:, :1] * stripes, extent=(0, 1, 0, 1), columns=3)
+    >>> ax.images[0].get_array().shape
+    (12, 12)
+    """
+    extent = tuple(np.asarray(extent, float).ravel())
+    if len(extent) != 4 or not (extent[0] < extent[1] and extent[2] < extent[3]):
+        raise ValueError(f"The extent must be (left, right, bottom, top), left < right and bottom < top, not {extent}.")
+    if columns < 1:
+        raise ValueError(f"The number of columns must be at least 1, not {columns}.")
+    left, right, bottom, top = extent
+    step = (right - left) / columns
+    rows = max(1, round((top - bottom) / step))
+    # each image is decoded from the code in its middle
+    across = left + step * (np.arange(columns) + 0.5)
+    upwards = bottom + (top - bottom) / rows * (np.arange(rows) + 0.5)
+    grid = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2).astype("float32")
+    images = _as_images(decode(grid))
+    ax = plot_latent_grid(images.reshape(rows, columns, *images.shape[1:]), ax, extent)
+    if callbacks.in_notebook() and not os.environ.get("TQDM_DISABLE") and importlib.util.find_spec("ipywidgets"):
+        _show_sliders(decode, extent)
+    return ax
+
+
+def _show_sliders(decode, extent):
+    import ipywidgets  # here, because not every notebook has it
+
+    def draw(first, second):
+        plot_images({"": decode(np.array([[first, second]], "float32"))}, plt.subplots(figsize=(2.0, 2.0))[1])
+        plt.show()
+
+    left, right, bottom, top = extent
+    sliders = {
+        "first": ipywidgets.FloatSlider(min=left, max=right, value=(left + right) / 2, description="code 1"),
+        "second": ipywidgets.FloatSlider(min=bottom, max=top, value=(bottom + top) / 2, description="code 2"),
+    }
+    for slider in sliders.values():
+        slider.step = (slider.max - slider.min) / 100
+    ipywidgets.interact(draw, **sliders)
 
 
 def plot_history(history, ax=None, keys=("loss", "val_loss"), ylabel="squared error per image"):

@@ -1,3 +1,6 @@
+import sys
+import types
+
 import matplotlib
 
 matplotlib.use("agg")
@@ -121,3 +124,73 @@ def test_bad_input_is_refused():
         plots.plot_latent(np.zeros((5, 3)), np.zeros(5))
     with pytest.raises(ValueError, match="was not logged"):
         plots.plot_history({"loss": [1.0]})
+
+
+# ---- the plane, decoded
+
+
+def decode_as_levels(z):
+    """An image of 4 x 4 equal pixels: the first number plus ten times the second."""
+    return np.repeat(z @ [[1.0], [10.0]], 16, axis=1)
+
+
+def test_explored_plane_decodes_the_middle_of_each_field_with_the_first_row_at_the_bottom():
+    ax = plots.explore_latent(decode_as_levels, extent=(0, 4, 0, 2), columns=4)
+    canvas = pixels(ax)
+    assert canvas.shape == (2 * 4, 4 * 4)  # as many rows as keep the steps alike
+    np.testing.assert_allclose(canvas[-1, ::4], 5 + np.array([0.5, 1.5, 2.5, 3.5]))
+    np.testing.assert_allclose(canvas[0, ::4], 15 + np.array([0.5, 1.5, 2.5, 3.5]))
+    np.testing.assert_array_equal(ax.images[0].get_extent(), (0, 4, 0, 2))
+
+
+@pytest.mark.parametrize("extent", [(0, 1, 0), (1, 0, 0, 1), (0, 1, 1, 1), (0, np.nan, 0, 1)])
+def test_explored_plane_refuses_an_extent_that_is_none(extent):
+    with pytest.raises(ValueError, match="left < right and bottom < top"):
+        plots.explore_latent(decode_as_levels, extent)
+
+
+def test_explored_plane_needs_a_column():
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        plots.explore_latent(decode_as_levels, (0, 1, 0, 1), columns=0)
+
+
+class FakeWidgets:
+    """Stands in for ipywidgets, which the course's environment does not have."""
+
+    def __init__(self):
+        self.shown = []
+
+    @staticmethod
+    def FloatSlider(**options):  # noqa: N802
+        return types.SimpleNamespace(**options)
+
+    def interact(self, draw, **sliders):
+        self.shown.append(sliders)
+        draw(*(slider.value for slider in sliders.values()))
+
+
+@pytest.mark.parametrize(
+    "notebook, disabled, installed, sliders",
+    [(True, "", True, 1), (False, "", True, 0), (True, "1", True, 0), (True, "", False, 0)],
+)
+def test_explored_plane_has_sliders_only_in_a_notebook_whose_outputs_are_not_stored(
+    monkeypatch, notebook, disabled, installed, sliders
+):
+    widgets, decoded = FakeWidgets(), []
+    monkeypatch.setattr(plots.callbacks, "in_notebook", lambda: notebook)
+    monkeypatch.setenv("TQDM_DISABLE", disabled)
+    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: widgets if installed else None)
+    monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
+
+    def decode(z):
+        decoded.append(z)
+        return decode_as_levels(z)
+
+    plots.explore_latent(decode, extent=(-2, 4, 0, 2), columns=6)
+    assert len(decoded[0]) == 12
+    assert len(widgets.shown) == sliders
+    if sliders:
+        np.testing.assert_array_equal(decoded[1], [[1.0, 1.0]])
+        first, second = widgets.shown[0].values()
+        assert (first.min, first.max, first.step) == (-2, 4, 0.06)
+        assert (second.min, second.max, second.step) == (0, 2, 0.02)

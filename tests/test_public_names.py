@@ -427,6 +427,13 @@ CASES = {
         gradient_accumulation_steps=(None, 2),
         name=(None, "other"),
     ),
+    "plots.explore_latent": Case(
+        drawn,
+        decode=(lambda z: z @ OTHER_Z.T[:, :4], lambda z: z @ Z.T[:, :4]),
+        extent=((-1, 1, -1, 1), (-2, 2, -1, 1)),
+        columns=(12, 4),
+        **AX,
+    ),
     "plots.plot_filters": Case(drawn, filters=(IMAGES, OTHER_IMAGES), columns=(10, 2), title=(None, "title"), **AX),
     "plots.plot_history": Case(
         drawn,

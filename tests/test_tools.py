@@ -6,7 +6,7 @@ import shutil
 import nbformat
 import pytest
 
-from tools import colab, execute, lesson_form, links, run_lessons, store_outputs
+from tools import colab, execute, gallery, lesson_form, links, run_lessons, store_outputs
 
 # ---- make links
 
@@ -41,7 +41,49 @@ def test_links_are_rewritten_everywhere_and_nothing_else(clone):
     assert raw == before["01_a.ipynb"].replace(f"github.com/{old}@".encode(), f"github.com/{new}@".encode())
     assert nbformat.from_dict(json.loads(raw)).cells[0].source == links.setup_cell(new)
     assert f"repository-code: https://github.com/{new}\n" in clone.joinpath("CITATION.cff").read_text()
+    assert f"url: {links.site(new)}\n" in clone.joinpath("CITATION.cff").read_text()
     assert links.rewrite(new, clone) == []
+
+
+def test_site_of_a_repository():
+    assert links.site("octo-cat/my.course_2") == "https://octo-cat.github.io/my.course_2/"
+    assert links.site("Octocat/octocat.github.io") == "https://Octocat.github.io/"
+
+
+@pytest.mark.parametrize(
+    "link, expected",
+    [
+        ("[a](02_b.ipynb#c)", None),
+        ("[a](https://keras.io)", None),
+        ("[a](#c)", None),
+        ("[a](../README.md#citing)", "[a](https://github.com/{repo}/blob/main/README.md#citing)"),
+        ("[a](../tests)", "[a](https://github.com/{repo}/tree/main/tests)"),
+    ],
+)
+def test_links_to_what_is_no_page_lead_to_the_repository(link, expected):
+    found = links.to_repository(link, "notebooks/01_a.ipynb", {"notebooks/02_b.ipynb"})
+    assert found == (expected.format(repo=links.repository()) if expected else link)
+
+
+def test_a_link_to_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"01_a\.ipynb links to \.\./nothing\.md, which does not exist"):
+        links.to_repository("[a](../nothing.md)", "notebooks/01_a.ipynb", set())
+
+
+@pytest.mark.parametrize("path", execute.lessons(), ids=lambda path: path.stem)
+def test_lesson_has_a_question_and_a_figure_to_show(path):
+    found = gallery.lesson(path.stem, nbformat.read(path, as_version=4))
+    assert found.question.endswith("?") and found.figure.startswith(b"\x89PNG") and found.alt
+
+
+def test_gallery_refuses_a_lesson_that_the_readme_does_not_list():
+    with pytest.raises(ValueError, match="The README has no row"):
+        gallery.lesson("99_nothing", nbformat.v4.new_notebook())
+
+
+def test_gallery_names_a_lesson_without_its_figure(notebooks):
+    with pytest.raises(ValueError, match="01_lesson has no stored figure in its section Look"):
+        gallery.facts()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +127,11 @@ def notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(run_lessons, "OUT", tmp_path / "build" / "lessons")
     for module in (run_lessons, store_outputs):
         monkeypatch.setattr(module, "load_mnist", lambda source="auto": print(f"MNIST: {source}"))
+    monkeypatch.setattr(gallery, "README", tmp_path / "README.md")
+    rows = (
+        f"| [{n:02} Lesson & title](notebooks/{n:02}_lesson.ipynb) | Why {n}? | a model | 1 min |" for n in (1, 2, 3)
+    )
+    gallery.README.write_text("\n".join(rows))
     first = "import os, pathlib, sys\npathlib.Path('litter').touch()\nos.system('echo loud >&2')\nprint('ran')"
     for number, source in enumerate((first, "1 / 0", "print('third')"), 1):
         cells = [
@@ -117,7 +164,9 @@ def test_run_lessons_goes_on_after_a_failure_and_reports_it(notebooks, tmp_path,
     assert {path.name: path.read_bytes() for path in notebooks.iterdir()} == before  # and no litter
 
     index = (out / "index.html").read_text()
-    assert all(f'href="0{number}_lesson.html">0{number} Lesson &amp; title<' in index for number in (1, 2, 3))
+    for number in (1, 2, 3):
+        assert f'href="0{number}_lesson.html"' in index and f"<h2>0{number} Lesson &amp; title</h2>" in index
+        assert f"<p>Why {number}?</p>" in index
     page = (out / "01_lesson.html").read_text()
     assert 'href="03_lesson.html"' in page
     assert 'src="mathjax/MathJax.js' in page and (out / "mathjax" / "MathJax.js").exists()

@@ -5,6 +5,7 @@ repository, are derived from it.
 """
 
 import pathlib
+import posixpath
 import re
 import sys
 import tomllib
@@ -21,6 +22,12 @@ def repository(root=ROOT):
     """Returns the "owner/name" that pyproject.toml names."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project["urls"]["Repository"].removeprefix("https://github.com/")
+
+
+def site(repo):
+    """Returns the address at which GitHub Pages shows a repository's site."""
+    owner, name = repo.split("/")
+    return f"https://{owner}.github.io/" + ("" if name.lower() == f"{owner.lower()}.github.io" else f"{name}/")
 
 
 def badge(filename, repo):
@@ -45,6 +52,31 @@ def setup_cell(repo):
     )
 
 
+def to_repository(text, name, pages):
+    """Leads a Markdown text's relative links to what is no page to the file on GitHub.
+
+    Args:
+        text: the text.
+        name: the path in the repository of the file that it is from.
+        pages: the paths in the repository of what is a page, and of pictures that lie beside the pages.
+
+    Raises:
+        ValueError: If a link leads to a file that does not exist.
+    """
+
+    def lead(match):
+        label, (target, _, anchor) = match[1], match[2].partition("#")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+        if re.match(r"\w+:", target) or not target or path in pages:
+            return match[0]
+        if not (ROOT / path).exists():
+            raise ValueError(f"{name} links to {target}, which does not exist.")
+        kind = "tree" if (ROOT / path).is_dir() else "blob"
+        return f"[{label}](https://github.com/{repository()}/{kind}/{BRANCH}/{path}{anchor and '#' + anchor})"
+
+    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", lead, text)
+
+
 def rewrite(new, root=ROOT):
     """Puts `new` ("owner/name") in place of the present repository and returns the files that changed.
 
@@ -52,11 +84,12 @@ def rewrite(new, root=ROOT):
     """
     if not REPOSITORY.fullmatch(new):
         raise ValueError(f"REPO must be owner/name as on GitHub, for example REPO=octocat/autoencoders; got {new!r}.")
-    address = re.compile(r"((?:github\.com|/github|/gh)/)" + re.escape(repository(root)) + r"(?![\w-])")
+    old = repository(root)
+    address = re.compile(r"((?:github\.com|/github|/gh)/)" + re.escape(old) + r"(?![\w-])")
     changed = []
     for path in sorted(path for pattern in FILES for path in root.glob(pattern)):
         before = path.read_bytes()
-        after = address.sub(rf"\g<1>{new}", before.decode()).encode()
+        after = address.sub(rf"\g<1>{new}", before.decode().replace(site(old), site(new))).encode()
         if after != before:
             path.write_bytes(after)
             changed.append(path)
