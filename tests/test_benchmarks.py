@@ -156,6 +156,18 @@ def test_judge_of_the_longer_samples_is_the_lessons():
     assert function(script, "with_mixed") == function(lesson, "with_mixed")
 
 
+def test_lesson_quotes_the_longer_run_as_it_is_stored():
+    stored = json.loads((common.RESULTS / "longer_variational.json").read_text(encoding="utf-8"))
+    notebook = nbformat.read(common.ROOT / "notebooks" / "08_variational_autoencoder.ipynb", as_version=4)
+    [text] = [cell.source for cell in notebook.cells if "longer_variational.png" in cell.source]
+    first, second = stored["seeds"].values()
+    assert f"{stored['configuration']['updates']:,} steps, twice" in text
+    assert f"The bounds are {first['bound']:.1f} and {second['bound']:.1f} nats" in text
+    for where in ("prior", "mixture"):
+        shares = [f"{100 * found['digits'][where]:.0f}" for found in (first, second)]
+        assert " and ".join(shares) + " %" in text
+
+
 def test_pins_of_the_comparisons_fit_their_group():
     groups = tomllib.loads((common.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
     lines = (common.ROOT / "requirements" / "bench.txt").read_text(encoding="utf-8").splitlines()
