@@ -9,7 +9,13 @@ import pytest
 import tensorflow as tf
 
 from aelib import losses, networks
-from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder
+from aelib.models import (
+    AdversarialAutoencoder,
+    Autoencoder,
+    ContractiveAutoencoder,
+    EnergyBasedGAN,
+    VariationalAutoencoder,
+)
 from aelib.models import batches as fit_batches
 
 
@@ -129,6 +135,8 @@ def variants():
     yield VariationalAutoencoder(encoder, decoder)
     encoder, decoder = networks.mlp_encoder(6, [5], 2), networks.mlp_decoder(2, [5], 6)
     yield AdversarialAutoencoder(encoder, decoder, networks.mlp_encoder(2, [5], 1))
+    encoder, decoder = networks.mlp_encoder(6, [5], 2), networks.mlp_decoder(2, [5], 6)
+    yield EnergyBasedGAN(networks.mlp_decoder(3, [5], 6), Autoencoder(encoder, decoder), margin=1.0, pulling_away=0.1)
 
 
 @pytest.mark.parametrize("options", [{}, {"jit_compile": True}], ids=["", "XLA"])
@@ -137,7 +145,8 @@ def test_same_seed_gives_the_same_weights_twice(x, options):
         keras.utils.set_random_seed(1)
         weights = []
         for model in variants():
-            loss = losses.BernoulliNLL() if isinstance(model, VariationalAutoencoder) else losses.SumSquaredError()
+            other = {VariationalAutoencoder: losses.BernoulliNLL(), EnergyBasedGAN: None}
+            loss = other.get(type(model), losses.SumSquaredError())
             model.compile(optimizer="adam", loss=loss, steps_per_execution=3, **options)
             model.fit(x[:48], batch_size=8, epochs=2, verbose=0)
             weights += model.get_weights()

@@ -4,7 +4,13 @@ import pytest
 from keras import ops
 
 from aelib import layers, losses, metrics, networks, priors
-from aelib.models import AdversarialAutoencoder, Autoencoder, ContractiveAutoencoder, VariationalAutoencoder
+from aelib.models import (
+    AdversarialAutoencoder,
+    Autoencoder,
+    ContractiveAutoencoder,
+    EnergyBasedGAN,
+    VariationalAutoencoder,
+)
 from tests import fresh_process
 
 
@@ -167,9 +173,13 @@ def dense_decoder():
     return networks.mlp_decoder(2, [12], 20, output_activation=None)
 
 
+CLASSES = ["plain", "contractive", "variational", "adversarial", "energy-based"]
+
+
 def variants(encoder=lambda width: networks.mlp_encoder(20, [12], width), decoder=dense_decoder):
     """A model of each class, with settings that are not the defaults."""
     discriminator = networks.mlp_encoder(2 + 3, [], 1)
+    generator, judge = networks.mlp_decoder(3, [], 20), Autoencoder(encoder(2), decoder())
     return [
         Autoencoder(encoder(2), decoder(), corruption=layers.MaskingNoise(0.3, seed=1), name="a"),
         ContractiveAutoencoder(encoder(2), decoder(), 0.7, "projected", num_probes=3, stddev=0.4, seed=5, name="b"),
@@ -177,6 +187,7 @@ def variants(encoder=lambda width: networks.mlp_encoder(20, [12], width), decode
         AdversarialAutoencoder(
             encoder(2), decoder(), discriminator, priors.gaussian_mixture_prior, num_labels=3, seed=7, name="d"
         ),
+        EnergyBasedGAN(generator, judge, margin=2.0, pulling_away=0.7, seed=8, name="e"),
     ]
 
 
@@ -194,7 +205,7 @@ def decoder_with_normalization():
     return decoder
 
 
-@pytest.mark.parametrize("index", range(4), ids=["plain", "contractive", "variational", "adversarial"])
+@pytest.mark.parametrize("index", range(5), ids=CLASSES)
 def test_encoding_and_decoding_leave_training_to_fit(x, index):
     model = variants(encoder_with_dropout, decoder_with_normalization)[index]
     code = ops.convert_to_numpy(model.encoder(x, training=False))[:, :2]
@@ -209,7 +220,7 @@ def test_encoding_and_decoding_leave_training_to_fit(x, index):
     assert np.abs(ops.convert_to_numpy(model.encoder(x, training=True))[:, :2] - code).max() > 0.1
 
 
-@pytest.mark.parametrize("index", range(4), ids=["plain", "contractive", "variational", "adversarial"])
+@pytest.mark.parametrize("index", range(5), ids=CLASSES)
 def test_a_call_trains_both_networks_or_neither(x, index):
     """The dropout of the encoder and the batch normalization of the decoder follow `training`."""
     modes = []
@@ -229,7 +240,7 @@ def test_a_call_trains_both_networks_or_neither(x, index):
     assert modes == [("encoder", True), ("decoder", True), ("encoder", False), ("decoder", False)]
 
 
-@pytest.mark.parametrize("index", range(4), ids=["plain", "contractive", "variational", "adversarial"])
+@pytest.mark.parametrize("index", range(5), ids=CLASSES)
 def test_every_setting_survives_a_config_and_saving(index, tmp_path):
     model = variants()[index]
     config = model.get_config()
@@ -237,7 +248,7 @@ def test_every_setting_survives_a_config_and_saving(index, tmp_path):
     for copy in (type(model).from_config(config), keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)):
         found = copy.get_config()
         assert found.keys() == config.keys()
-        for key in config.keys() - {"encoder", "decoder", "discriminator", "dtype", "corruption"}:
+        for key in config.keys() - {"encoder", "decoder", "discriminator", "generator", "dtype", "corruption"}:
             assert found[key] == config[key], key
     if index == 0:
         assert (copy.corruption.rate, copy.corruption.seed) == (0.3, 1)
@@ -253,6 +264,8 @@ def test_every_setting_survives_a_config_and_saving(index, tmp_path):
         assert float(loaded.kl_weight) == pytest.approx(0.9)
     if index == 3:
         assert (copy.prior, copy.num_labels, copy.seed) == (priors.gaussian_mixture_prior, 3, 7)
+    if index == 4:
+        assert (copy.margin, copy.pulling_away, copy.seed) == (2.0, 0.7, 8)
 
 
 def test_the_public_names_are_those_of_the_package():
@@ -260,5 +273,6 @@ def test_the_public_names_are_those_of_the_package():
 
     for name in aelib.models.__all__:
         assert hasattr(aelib.models, name)
-    for each in (Autoencoder, ContractiveAutoencoder, VariationalAutoencoder, AdversarialAutoencoder):
+    for model in variants():
+        each = type(model)
         assert keras.saving.get_registered_name(each) == f"aelib>{each.__name__}"

@@ -121,6 +121,14 @@ def discriminator(width=2, **options):
     return New(lambda: networks.mlp_encoder(width, [3], 1, name="discriminator", **options))
 
 
+def generator(activation):
+    return New(lambda: networks.mlp_decoder(3, [3], 4, activation, name="generator"))
+
+
+def judge(activation):
+    return New(lambda: models.Autoencoder(encoder(activation).make(), decoder(activation).make()))
+
+
 def dense(value):
     def make():
         layer = keras.layers.Dense(2, "tanh", kernel_initializer=keras.initializers.Constant(value))
@@ -156,6 +164,17 @@ def compiled_adversarial():
     return model
 
 
+def energy_based():
+    judge = models.Autoencoder(batch_size_in(4, 2), batch_size_in(2, 4))
+    return models.EnergyBasedGAN(batch_size_in(3, 4), judge, margin=1.0, seed=0)
+
+
+def compiled_energy_based():
+    model = energy_based()
+    model.compile("sgd", generator_optimizer="sgd")
+    return model
+
+
 def itself(result):
     return result
 
@@ -184,8 +203,10 @@ def network_outcome(network):
 
 def model_outcome(model):
     adversarial = isinstance(model, models.AdversarialAutoencoder)
+    energy_based = isinstance(model, models.EnergyBasedGAN)
     optimizers = {"discriminator_optimizer": "sgd", "encoder_optimizer": "sgd"} if adversarial else {}
-    model.compile("sgd", losses.SumSquaredError(), **optimizers)
+    optimizers |= {"generator_optimizer": "sgd"} if energy_based else {}
+    model.compile("sgd", None if energy_based else losses.SumSquaredError(), **optimizers)
     logged = model.test_on_batch(X, tf.constant(LABELS) if adversarial and model.num_labels else None, return_dict=True)
     return model.name, model.dtype_policy.name, model.reconstruct(X), model(X, training=True), logged
 
@@ -221,6 +242,18 @@ PLANAR = {
     "latent_dim": (2, Refused(3, "must be 2")),
     "labels": (None, LABELS),
     "num_labels": (10, 4, {"labels": LABELS}),
+}
+FIT = {
+    "x": (Given(X, default=None), OTHER_X),
+    "y": (None, OTHER_X),
+    "batch_size": (None, 4),
+    "epochs": (1, 2),
+    "verbose": ("auto", 0),
+    "callbacks": (
+        None,
+        [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: print("begun"))],
+        {"verbose": 0},
+    ),
 }
 SHAPE, OTHER_SHAPE = (8, 8, 1), (8, 6, 1)
 IMAGES, OTHER_IMAGES = rng.uniform(size=(2, 3, 16))
@@ -307,16 +340,7 @@ CASES = {
         discriminator_optimizer=("adam", "sgd"),
         encoder_optimizer=("adam", "sgd"),
     ),
-    "models.AdversarialAutoencoder.fit": Case(
-        fit_outcome,
-        compiled_adversarial,
-        x=(Given(X, default=None), OTHER_X),
-        y=(None, OTHER_X),
-        batch_size=(None, 4),
-        epochs=(1, 2),
-        verbose=("auto", 0),
-        callbacks=(None, [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: print("begun"))], {"verbose": 0}),
-    ),
+    "models.AdversarialAutoencoder.fit": Case(fit_outcome, compiled_adversarial, **FIT),
     "models.AdversarialAutoencoder.sample": Case(
         itself,
         functools.partial(adversarial, num_labels=3),
@@ -338,16 +362,7 @@ CASES = {
         verbose=("auto", 0),
         sample_weight=(None, np.arange(6.0)),
     ),
-    "models.Autoencoder.fit": Case(
-        fit_outcome,
-        autoencoder,
-        x=(Given(X, default=None), OTHER_X),
-        y=(None, OTHER_X),
-        batch_size=(None, 4),
-        epochs=(1, 2),
-        verbose=("auto", 0),
-        callbacks=(None, [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: print("begun"))], {"verbose": 0}),
-    ),
+    "models.Autoencoder.fit": Case(fit_outcome, autoencoder, **FIT),
     "models.Autoencoder.reconstruct": Case(itself, autoencoder, x=(X, OTHER_X), batch_size=(1024, 4)),
     "models.ContractiveAutoencoder": Case(
         model_outcome,
@@ -360,6 +375,25 @@ CASES = {
         seed=(None, 5, {"penalty": "projected"}),
         **KERAS,
     ),
+    "models.EnergyBasedGAN": Case(
+        model_outcome,
+        generator=(generator("tanh"), generator("sigmoid")),
+        discriminator=(judge("tanh"), judge("sigmoid")),
+        margin=(50.0, 60.0),
+        pulling_away=(0.0, 0.7),
+        seed=(None, 5),
+        **KERAS,
+    ),
+    "models.EnergyBasedGAN.compile": Case(
+        lambda model: model.get_compile_config(),
+        energy_based,
+        optimizer=("adam", "sgd"),
+        loss=(None, Refused("mse", "leave the loss out")),
+        generator_optimizer=("adam", "sgd"),
+    ),
+    "models.EnergyBasedGAN.energy": Case(itself, energy_based, x=(X, OTHER_X), batch_size=(1024, 4)),
+    "models.EnergyBasedGAN.fit": Case(fit_outcome, compiled_energy_based, **FIT),
+    "models.EnergyBasedGAN.sample": Case(itself, energy_based, n=(6, 5), seed=(None, 5), batch_size=(1024, 4)),
     "models.VariationalAutoencoder": Case(
         model_outcome,
         encoder=(encoder("tanh", width=4), encoder("sigmoid", width=4)),

@@ -151,7 +151,8 @@ def test_weights_of_time_steps_count_where_the_loss_is_one_value_a_step():
 def test_weights_that_a_term_of_one_value_an_example_cannot_take_are_refused(kind, x, labels):
     target = labels if kind == "adversarial, labelled" else None
     model = make(kind)
-    model.compile("sgd", "mse", run_eagerly=True)
+    if kind != "energy_based":  # whose loss is given
+        model.compile("sgd", "mse", run_eagerly=True)
     with pytest.raises(ValueError, match=r"one value an example: give one weight an example, shape \(n,\)"):
         model.fit(x, target, sample_weight=np.ones((N, FEATURES)), batch_size=N, verbose=0)
 
@@ -183,7 +184,7 @@ def test_weights_of_classes_are_those_of_the_labels(x, labels):
             make(kind).fit(**{"x": x, "y": labels, "class_weight": class_weight, "verbose": 0} | arguments)
 
 
-@pytest.mark.parametrize("kind", ["projected", "variational", "adversarial", "adversarial, labelled"])
+@pytest.mark.parametrize("kind", ["projected", "variational", "adversarial", "energy_based", "adversarial, labelled"])
 def test_evaluation_repeats_and_leaves_training_alone(kind, x, labels):
     target = labels if kind == "adversarial, labelled" else None
     model = make(kind)
@@ -192,7 +193,7 @@ def test_evaluation_repeats_and_leaves_training_alone(kind, x, labels):
     expected = trained(kind, x, target, epochs=2)
     found = trained(kind, x, target, epochs=2, validation_data=(x, target), validation_batch_size=2)
     assert_equal({key: value for key, value in found.items() if not str(key).startswith("val_")}, expected)
-    if kind.startswith("adversarial"):
+    if kind.startswith(("adversarial", "energy_based")):
         model = make(kind)
         model.sample(3)
         model.fit(x, target, batch_size=BATCH, epochs=2, shuffle=False, verbose=0)

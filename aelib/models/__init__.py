@@ -3,6 +3,7 @@
 from aelib.models.adversarial import AdversarialAutoencoder
 from aelib.models.autoencoder import Autoencoder
 from aelib.models.contractive import PENALTIES, ContractiveAutoencoder
+from aelib.models.energy_based_gan import EnergyBasedGAN
 from aelib.models.variational import LOG_VAR_LIMIT, VariationalAutoencoder
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "AdversarialAutoencoder",
     "Autoencoder",
     "ContractiveAutoencoder",
+    "EnergyBasedGAN",
     "VariationalAutoencoder",
 ]

@@ -4,12 +4,13 @@ import keras
 import tensorflow as tf
 
 from aelib import priors
-from aelib.models import batches, checks, learning_rates
-from aelib.models.autoencoder import PACKAGE, Autoencoder
+from aelib.models import batches, checks
+from aelib.models.autoencoder import PACKAGE
+from aelib.models.several_optimizers import SeveralOptimizers
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class AdversarialAutoencoder(Autoencoder):
+class AdversarialAutoencoder(SeveralOptimizers):
     """An autoencoder whose codes, all together, take the distribution of a prior.
 
     A discriminator `D` gives a logit for "drawn from the prior, not encoded". A training step has two phases:
@@ -113,20 +114,7 @@ class AdversarialAutoencoder(Autoencoder):
             ValueError: If one optimizer object is given twice: each keeps the moments of its own gradients.
         """
         super().compile(optimizer=optimizer, loss=loss, **compile_options)
-        others = [keras.optimizers.get(each) for each in (discriminator_optimizer, encoder_optimizer)]
-        if len({id(getattr(each, "inner_optimizer", each)) for each in (self.optimizer, *others)}) < 3:
-            raise ValueError(
-                "The three updates of a step need three optimizers, but one object is given twice: its moments would "
-                "mix two gradients. Give names, or an object for each."
-            )
-        # Keras does it with the first, if the model computes in float16.
-        scaled = keras.optimizers.LossScaleOptimizer
-        if isinstance(self.optimizer, scaled):
-            others = [each if isinstance(each, scaled) else scaled(each) for each in others]
-        self.discriminator_optimizer, self.encoder_optimizer = others
-        for each, weights in zip((self.optimizer, *others), self._weights_of_updates(), strict=True):
-            each.build(weights)
-        self.learning_rates = learning_rates.InProportion(self.optimizer, *others)
+        self._set_optimizers(discriminator_optimizer=discriminator_optimizer, encoder_optimizer=encoder_optimizer)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **fit_options):
         """Trains the model as `Autoencoder.fit` does.
@@ -151,23 +139,7 @@ class AdversarialAutoencoder(Autoencoder):
             ValueError: As `Autoencoder.fit`; if there are no labels although the prior is label-conditioned; or if a
                 callback moves the learning rate and another optimizer has a schedule, which cannot be moved.
         """
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.callbacks.append(self.learning_rates)
-        else:
-            callbacks = [*keras.tree.flatten(callbacks or []), self.learning_rates]
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **fit_options)
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return {}
-        return {
-            **super().get_compile_config(),
-            "discriminator_optimizer": keras.saving.serialize_keras_object(self.discriminator_optimizer),
-            "encoder_optimizer": keras.saving.serialize_keras_object(self.encoder_optimizer),
-        }
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        return super().fit(x, y, batch_size, epochs, verbose, self._with_learning_rates(callbacks), **fit_options)
 
     def _check_class_weight(self, class_weight):
         if self.num_labels is None:

@@ -1,5 +1,8 @@
 """What the models refuse, and why."""
 
+import math
+import numbers
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -29,6 +32,11 @@ def check_built(encoder, decoder):
             f"The encoder takes inputs of shape {encoder.input_shape[1:]}, but the decoder gives back "
             f"{decoder.output_shape[1:]}. They must be equal: a reconstruction is compared with its input."
         )
+
+
+def check_weight(name, value):
+    if not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
+        raise ValueError(f"{name} must be a number, 0 or more, but it is {value!r}.")
 
 
 def refuse_batch_normalization(layer):

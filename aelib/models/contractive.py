@@ -1,8 +1,5 @@
 """The contractive autoencoder."""
 
-import math
-import numbers
-
 import keras
 import tensorflow as tf
 
@@ -81,8 +78,7 @@ class ContractiveAutoencoder(Autoencoder):
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.contraction_tracker = keras.metrics.Mean(name="contraction")
         super().__init__(encoder, decoder, **kwargs)
-        if not (isinstance(contraction_weight, numbers.Real) and 0 <= contraction_weight < math.inf):
-            raise ValueError(f"contraction_weight must be a number, 0 or more, but it is {contraction_weight!r}.")
+        checks.check_weight("contraction_weight", contraction_weight)
         if penalty not in PENALTIES:
             raise ValueError(f"penalty must be one of {', '.join(PENALTIES)}, but it is {penalty!r}.")
         checks.refuse_batch_normalization(encoder)

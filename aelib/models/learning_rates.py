@@ -43,7 +43,7 @@ class InProportion(keras.callbacks.Callback):
                 raise ValueError(
                     f"A callback moved the learning rate of optimizer from {before} to {rate}, and those of the other "
                     "optimizers follow in proportion, but one has a schedule of its own, or the first started from 0. "
-                    "Give schedules to all three, or numbers above 0."
+                    "Give schedules to all of them, or numbers above 0."
                 )
             each.learning_rate = start * rate / self.rates[0]
 

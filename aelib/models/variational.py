@@ -1,8 +1,5 @@
 """The variational autoencoder."""
 
-import math
-import numbers
-
 import keras
 import tensorflow as tf
 
@@ -70,8 +67,7 @@ class VariationalAutoencoder(Autoencoder):
     """
 
     def __init__(self, encoder, decoder, kl_weight=1.0, output_activation="sigmoid", seed=None, **kwargs):
-        if not (isinstance(kl_weight, numbers.Real) and 0 <= kl_weight < math.inf):
-            raise ValueError(f"kl_weight must be a number, 0 or more, but it is {kl_weight!r}.")
+        checks.check_weight("kl_weight", kl_weight)
         self.output_activation = keras.activations.get(output_activation)
         self.kl_weight = keras.Variable(kl_weight, trainable=False, autocast=False, name="kl_weight")
         self.sampling = layers.Sampling(seed)
