@@ -55,7 +55,7 @@ def _check_environment():
 
 _check_environment()
 
-from aelib import callbacks, data, jacobian, layers, losses, metrics, models, networks, optimizers, priors  # noqa: E402, F401
+from aelib import callbacks, data, jacobian, layers, losses, metrics, models, networks, optimizers, priors, restoration  # noqa: E402, F401
 
 
 def print_versions():

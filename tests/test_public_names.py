@@ -201,6 +201,11 @@ def network_outcome(network):
     return network.name, network(inputs), network.get_weights()
 
 
+def image_network_outcome(network):
+    inputs = np.linspace(-1, 1, 30 * network.input_shape[3], dtype="float32").reshape(1, 6, 5, network.input_shape[3])
+    return network.name, network(inputs), network.get_weights()
+
+
 def model_outcome(model):
     adversarial = isinstance(model, models.AdversarialAutoencoder)
     energy_based = isinstance(model, models.EnergyBasedGAN)
@@ -237,6 +242,14 @@ PARTS = {"encoder": (encoder("tanh"), encoder("sigmoid")), "decoder": (decoder("
 JACOBIAN = {"encoder": (encoder("tanh"), encoder("tanh", "tanh")), "x": (X, OTHER_X)}
 MLP = {"activation": ("relu", "tanh"), "kernel_initializer": ("glorot_uniform", "ones")}
 CONV = {"activation": ("elu", "tanh"), "kernel_size": (3, 2), "kernel_initializer": ("glorot_uniform", "ones")}
+IMAGE_NETWORK = {
+    "channels": (1, 2),
+    "filters": ((16, 32, 64), (16, 32)),
+    "activation": ("relu", "tanh"),
+    "output_activation": (None, "tanh"),
+    "kernel_size": (3, 2),
+    "kernel_initializer": ("glorot_uniform", "ones"),
+}
 PRIOR = {"n": (6, 5), "seed": (None, 5)}
 PLANAR = {
     "latent_dim": (2, Refused(3, "must be 2")),
@@ -427,6 +440,19 @@ CASES = {
         name=("encoder", "other"),
         **CONV,
     ),
+    "networks.unet": Case(
+        image_network_outcome,
+        skip=(True, False),
+        residual=(False, True),
+        name=("unet", "other"),
+        **IMAGE_NETWORK,
+    ),
+    "networks.stacked_hourglass": Case(
+        image_network_outcome,
+        stacks=(2, 3),
+        name=("stacked_hourglass", "other"),
+        **IMAGE_NETWORK,
+    ),
     "networks.mlp_decoder": Case(
         network_outcome,
         latent_dim=(2, 3),
@@ -516,6 +542,21 @@ CASES = {
         num_labels=(10, NotUsed(4)),
     ),
     "priors.swiss_roll_prior": Case(itself, **PRIOR, **PLANAR),
+    "restoration.restore": Case(
+        itself,
+        denoiser=(tf.tanh, tf.sin),
+        y=(X, OTHER_X),
+        degradation=(lambda x: x / 2, lambda x: x / 3),
+        start=(None, OTHER_X),
+        prior_weight=(0.1, 0.2),
+        stddev=(0.0, 0.1),
+        steps=(100, 3),
+        learning_rate=(0.1, 0.2, {"steps": 3}),
+        momentum=(0.9, 0.5, {"steps": 3}),
+        metrics=(None, {"mean": np.mean}),
+        seed=(None, 5, {"stddev": 0.1}),
+        verbose=("auto", 0, {"steps": 3}),
+    ),
 }
 
 
