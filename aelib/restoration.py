@@ -88,7 +88,7 @@ def restore(
         )
     generator = keras.random.SeedGenerator(seed)
 
-    @tf.function
+    @tf.function(autograph=False)  # which would warn of every lambda whose source it cannot read
     def terms_and_gradient(x, gamma, stddev):
         noise = stddev * keras.random.normal(tf.shape(x), seed=generator)
         with tf.GradientTape() as tape:
