@@ -21,13 +21,17 @@ ifeq ($(KERAS_HOME)$(shell test -d "$$HOME/.keras" && echo yes),)
 export KERAS_HOME := $(BUILD)/keras
 endif
 
-.PHONY: help lessons lab test test-colab mutants bench claims store site test-site explorer links lock clean
+.PHONY: help lessons lab test test-colab assignments grade gradebook test-assignments mutants bench claims store site test-site explorer links lock clean
 
 help:
 	@echo "make lessons              execute every lesson, pages in build/lessons/"
 	@echo "make lab                  open JupyterLab on the lessons"
 	@echo "make test                 library, form of the lessons, every cell of every lesson (a part: TESTS=tests)"
 	@echo "make test-colab           the lessons in an environment like Colab's"
+	@echo "make assignments          make the assignments' release versions from their sources"
+	@echo "make grade SUBMISSIONS=x  grade a folder or zip of notebooks (DUE=2026-01-31T23:59), pages in build/grades/"
+	@echo "make gradebook            open JupyterLab to give points to written answers (ASSIGNMENT=linear)"
+	@echo "make test-assignments     grade planted submissions, right, wrong and hostile"
 	@echo "make mutants              plant faults in the library and see that its tests find them (MODULES=losses)"
 	@echo "make bench                speed against a bare loop, Keras, PyTorch, pythae (one section: BENCH=scaling)"
 	@echo "make claims               every claim under five seeds, on both data sets: value, bound, margin (hours; resumable)"
@@ -52,6 +56,21 @@ test: .venv/.stamp
 
 test-colab: .venv-colab/.stamp
 	@.venv-colab/bin/python -m tools.colab
+
+assignments: .venv/.stamp-grading
+	@$(BIN)/python -m tools.assignments
+
+grade: .venv/.stamp-grading
+	@$(BIN)/python -m tools.grade "$(SUBMISSIONS)" due=$(DUE)
+
+# The names of nbgrader's programs are looked up, and its settings import from this folder.
+ASSIGNMENT := linear
+gradebook: .venv/.stamp-grading
+	@cd "build/grades/$(ASSIGNMENT)/course" && PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" \
+	  "$(CURDIR)/$(BIN)/python" -m jupyterlab
+
+test-assignments: .venv/.stamp-grading
+	@$(BIN)/python -m pytest assignments/tests
 
 # Goes on where it was stopped.
 mutants: .venv/.stamp-mutants
@@ -94,9 +113,14 @@ lock:
 	$(LOCK) --extra gpu -o requirements/gpu.txt
 	$(COMPILE) --group mutants --constraint requirements/cpu.txt -o requirements/mutants.txt
 	$(COMPILE) --group site --constraint requirements/cpu.txt -o requirements/site.txt
+	$(COMPILE) --group grading --constraint requirements/cpu.txt -o requirements/grading.txt
 
 clean:
 	rm -rf .venv .venv-colab .venv-bench build .pytest_cache .ruff_cache aelib.egg-info
+
+.venv/.stamp-grading: .venv/.stamp requirements/grading.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/grading.txt
+	@touch .venv/.stamp-grading
 
 .venv/.stamp-mutants: .venv/.stamp requirements/mutants.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.txt

@@ -274,6 +274,13 @@ HISTORY = {"loss": [2.0, 1.0], "val_loss": [2.5, 1.5], "kl": [1.0, 2.0]}
 
 CASES = {
     "print_versions": Case(itself),
+    "answers.check": Elsewhere(
+        "test_answers.py", answer=..., expected=..., name="The answer", rtol=1e-4, atol=0.0, sizes=None, hints=None
+    ),
+    "answers.check_mean": Elsewhere(
+        "test_answers.py", draws=..., expected=..., name="The answer", standard_errors=6.0, sizes=None
+    ),
+    "answers.judge": Elsewhere("test_answers.py", test=..., answer=...),
     "callbacks.ProgressBar": Elsewhere("test_callbacks.py"),
     "callbacks.ProgressBar.close": Elsewhere("test_callbacks.py"),
     "callbacks.in_notebook": Elsewhere("test_callbacks.py"),

@@ -12,7 +12,15 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BRANCH = "main"
-FILES = ("pyproject.toml", "CITATION.cff", "*.md", "data/*.md", "notebooks/*.ipynb")
+FILES = (
+    "pyproject.toml",
+    "CITATION.cff",
+    "*.md",
+    "data/*.md",
+    "notebooks/*.ipynb",
+    "assignments/*.md",
+    "assignments/*/*/*.ipynb",
+)
 
 # GitHub's own rules: an owner has no double, leading or trailing hyphen; a name is not a relative path.
 REPOSITORY = re.compile(r"[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}(?<!\.git)")
@@ -30,11 +38,11 @@ def site(repo):
     return f"https://{owner}.github.io/" + ("" if name.lower() == f"{owner.lower()}.github.io" else f"{name}/")
 
 
-def badge(filename, repo):
-    """Returns the Markdown of a lesson's Colab badge."""
+def badge(filename, repo, folder="notebooks"):
+    """Returns the Markdown of the Colab badge of a lesson, or of a notebook in another folder."""
     return (
         "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-        f"(https://colab.research.google.com/github/{repo}/blob/{BRANCH}/notebooks/{filename})"
+        f"(https://colab.research.google.com/github/{repo}/blob/{BRANCH}/{folder}/{filename})"
     )
 
 
