@@ -183,14 +183,17 @@ def test_readme_shows_a_figure_that_a_lesson_stores():
     assert picture in notebook.replace("\\n", ""), "lesson 01 was stored anew: save its reconstructions again"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+GUIDE = [f"assignments/{name}.md" for name in ("README", "teaching", "predictions")]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", *GUIDE])
 def test_relative_links_resolve(name):
     for target in re.findall(r"\]\(([^)\s]+)\)", read(name)):
         if not re.match(r"\w+:|#", target):
             assert ((ROOT / name).parent / target.split("#")[0]).exists(), target
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *GUIDE])
 def test_make_targets_that_are_named_exist(name):
     phony = set(re.search(r"(?m)^\.PHONY: (.*)$", read("Makefile"))[1].split())
     assert set(re.findall(r"`make ([a-z-]+)", read(name))) <= phony
