@@ -132,7 +132,8 @@ def judge(test, answer):
     Args:
         test: A function of the answer that raises an `AssertionError` with a message if it is wrong; it may use `check`
             and `check_mean`.
-        answer: The learner's answer: a value, or a function, whose body is `...` as long as nothing is written.
+        answer: The learner's answer: a value, or a function, whose body is `...` as long as nothing is written; or a
+            tuple of such, of which none may be missing.
 
     Returns:
         True if the answer is right, False if it is wrong, None if there is none yet.
@@ -145,7 +146,8 @@ def judge(test, answer):
     Right.
     True
     """
-    if answer is None or answer is ... or _is_empty(answer):
+    parts = answer if isinstance(answer, tuple) else (answer,)
+    if any(part is None or part is ... or _is_empty(part) for part in parts):
         print("Not answered yet.")
         return None
     try:

@@ -117,11 +117,11 @@ def test_judge_tells_no_answer_a_right_one_and_a_wrong_one_apart(capsys):
     def test(answer):
         answers.check(answer(3.0), 9.0)
 
-    assert [answers.judge(test, answer) for answer in (None, ..., square, documented)] == [None] * 4
+    assert [answers.judge(test, answer) for answer in (None, ..., square, documented, (..., 3))] == [None] * 5
     assert answers.judge(test, lambda x: x * x) is True
     assert answers.judge(test, lambda x: 2 * x) is False
     assert answers.judge(test, lambda x: x.missing) is False
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:5] == ["Not answered yet."] * 4 + ["Right."]
-    assert lines[5] == "Not yet. The answer is too small."
-    assert "It stops with AttributeError" in lines[6]
+    assert lines[:6] == ["Not answered yet."] * 5 + ["Right."]
+    assert lines[6] == "Not yet. The answer is too small."
+    assert "It stops with AttributeError" in lines[7]

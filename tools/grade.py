@@ -21,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.parse
 
 import nbformat
 from nbgrader.api import Gradebook, MissingEntry
@@ -171,7 +172,8 @@ def grade(found, assignment, out=OUT, limits=Limits(), due=None, processes=None)
     rules = hashlib.sha256()
     for path in (FOLDER / "source" / assignment / f"{assignment}.ipynb", FOLDER / "nbgrader_config.py"):
         rules.update(path.read_bytes())
-    for path in (ROOT / "aelib" / "answers.py", *sorted((ROOT / "tools").glob("grading_*.py"))):
+    tools = sorted((ROOT / "tools").glob("grading_*.py"))
+    for path in (ROOT / "aelib" / "answers.py", ROOT / "tools" / "submissions.py", *tools):
         rules.update(path.read_bytes())
     release = nbformat.read(make_course(course, assignment), as_version=4)
 
@@ -181,7 +183,10 @@ def grade(found, assignment, out=OUT, limits=Limits(), due=None, processes=None)
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         begin = time.monotonic()
         if known.get("key") != key:
-            remarks, graded = autograde(course, assignment, submission, release, limits)
+            try:
+                remarks, graded = autograde(course, assignment, submission, release, limits)
+            except Exception as error:  # whatever is wrong with one file, the others are graded
+                remarks, graded = [f"grading failed: {type(error).__name__}: {error}"[:300]], False
             known = {"key": key, "remarks": remarks, "graded": graded}
             partial = path.with_suffix(".part")
             partial.write_text(json.dumps(known), encoding="utf-8")
@@ -297,7 +302,7 @@ def write_summary(results, full, assignment, due, path):
 
 
 def _link(result):
-    return f'<a href="feedback/{html.escape(result.id)}.html">{html.escape(result.student)}</a>'
+    return f'<a href="feedback/{urllib.parse.quote(result.id)}.html">{html.escape(result.student)}</a>'
 
 
 def _table(head, rows):
@@ -342,10 +347,11 @@ def main():
     options = [argument for argument in sys.argv[1:] if argument.startswith("due=")]
     paths = [argument for argument in sys.argv[1:] if argument not in options]
     try:
-        [path] = paths
+        if len(paths) != 1 or not paths[0]:
+            raise ValueError("name one folder or zip file")
         text = options[0].removeprefix("due=") if options else ""
         due = datetime.datetime.fromisoformat(text).astimezone() if text else None
-        groups = by_assignment(submissions.collect(path), releases())
+        groups = by_assignment(submissions.collect(paths[0]), releases())
     except ValueError as error:
         sys.exit(f"make grade SUBMISSIONS=folder DUE=2026-01-31T23:59 (if there is a date): {error}")
     print("Grading executes what students wrote, each submission in a process and a folder of its own.")
