@@ -33,6 +33,9 @@ READ = 1 << 2 | 1 << 3  # files, folders
 WRITE_FILE, REFER, TRUNCATE = 1 << 1, 1 << 13, 1 << 14
 WRITE = WRITE_FILE | sum(1 << bit for bit in range(4, 13))  # and make, remove
 CONNECT_TCP = 1 << 1
+SHOWN = {"display_data", "update_display_data", "execute_result"}
+MAX_SHOWN = 5_000_000  # characters of figures and values a cell
+
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 
 
@@ -132,8 +135,8 @@ def end_the_cell_only(app):
 
 def limit_output(app, characters):
     """Stops a cell that prints more; and what is printed as a warning must not count as an error of a test."""
-    stream = type(sys.stdout)
-    write, printed = stream.write, [0]
+    stream, session = type(sys.stdout), app.session
+    write, send, printed, shown = stream.write, session.send, [0], [0]
 
     def limited(self, text):
         printed[0] += len(text)
@@ -141,10 +144,17 @@ def limit_output(app, characters):
             raise RuntimeError(f"The cell prints more than {characters:,} characters.")
         return write(self, text)
 
-    def begin(*_):
-        printed[0] = 0
+    def limited_send(channel, message, *arguments, **options):
+        if isinstance(message, dict) and message.get("msg_type") in SHOWN:
+            shown[0] += sum(len(str(value)) for value in message["content"]["data"].values())
+            if shown[0] > MAX_SHOWN:
+                message["content"]["data"] = {"text/plain": f"The cell shows more than {MAX_SHOWN:,} characters."}
+        return send(channel, message, *arguments, **options)
 
-    stream.write = limited
+    def begin(*_):
+        printed[0] = shown[0] = 0
+
+    stream.write, session.send = limited, limited_send
     sys.stderr.name = "stdout"  # nbgrader takes any text on stderr for a failed test
     app.shell.events.register("pre_run_cell", begin)
 
