@@ -1,16 +1,24 @@
 """The assignments' tests are fair: planted answers get the points that they deserve, without nbgrader or a kernel."""
 
+import functools
 import re
 
 import nbformat
 import pytest
 
+from aelib import data
 from tests.planted import ASSIGNMENTS, answers, grading, source
 from tools import links
 from tools.links import ROOT
 
 ALL = [(assignment, answer) for assignment in ASSIGNMENTS for answer in answers(assignment)]
 _prepared = {}
+_load_once = functools.cache(data.load_mnist)
+
+
+@pytest.fixture(autouse=True)
+def sample_is_read_once(monkeypatch):
+    monkeypatch.setattr(data, "load_mnist", _load_once)
 
 
 def prepared(assignment):
