@@ -79,6 +79,7 @@ def environment(folder, limits):
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "JOBLIB_MULTIPROCESSING": "0",  # other processes are refused, and it would say so in every notebook
         "PYTHONDONTWRITEBYTECODE": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TQDM_DISABLE": "1",

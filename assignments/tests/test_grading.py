@@ -281,7 +281,9 @@ def test_nothing_outside_is_changed_and_nothing_of_the_teacher_seen(misbehaving)
     assert [path.name for path in outside.iterdir()] == ["precious.txt"]
     assert (outside / "precious.txt").read_text() == "precious"
     [folder] = (out / "grades" / "linear" / "course" / "autograded").glob("*王小明*")
-    text = (folder / "linear" / "linear.ipynb").read_text()
+    notebook = nbformat.read(folder / "linear" / "linear.ipynb", as_version=4)
+    [attacked] = [cell for cell in notebook.cells if "attempts" in cell.source]
+    text = "".join(output.get("text", "") for output in attacked.outputs)
     assert "SUCCEEDED" not in text and text.count("refused:") == 15
     for page in (out / "grades" / "linear" / "feedback").iterdir():
         assert SECRET not in page.read_text() and "TEACHERS_TOKEN" not in page.read_text()
