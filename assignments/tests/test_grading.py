@@ -106,13 +106,17 @@ def test_release_version_is_what_the_source_gives(assignment):
 # ---- submissions that misbehave
 
 ENDLESS = """
-def pca(x, k):
-    while True:
-        try:
-            while True:
-                pass
-        except BaseException:
+while True:
+    try:
+        while True:
             pass
+    except BaseException:
+        pass
+"""
+LOOP = """
+def largest_angle(first, second):
+    while True:
+        pass
 """
 HOG = """
 def error_per_image(x, mean, components):
@@ -140,9 +144,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 CRASH = """
 import ctypes
 
-
-def error_per_image(x, mean, components):
-    return ctypes.string_at(0)
+ctypes.string_at(0)
 """
 LOUD = """
 print("tests pass " * 10)
@@ -208,9 +210,9 @@ def misbehaving(tmp_path_factory):
     found = {"blank": release("linear")}
     found["stops"] = answered("linear", good | {"linear-1": "def pca(x, k:\n", "linear-2": HOG, "linear-3": EXIT})
     cell_of(found["stops"], "linear-4").source = HARD_EXIT + good["linear-4"]
-    found["dies"] = answered(
-        "linear", good | {"linear-1": ENDLESS, "linear-2": CRASH, "linear-3": KILL, "linear-4": LOUD}
-    )
+    bad = {"linear-1": ENDLESS, "linear-2": CRASH, "linear-3": LOOP, "linear-4": LOUD}
+    found["dies"] = answered("linear", good | bad)
+    found["dies"].cells.insert(6, nbformat.v4.new_code_cell(KILL))
 
     changed = answered("linear", good | {"linear-2": WARNS})
     changed.cells.insert(4, nbformat.v4.new_code_cell(attack(outside)))
