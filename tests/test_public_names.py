@@ -289,6 +289,12 @@ CASES = {
         "test_data.py", **dict.fromkeys(["x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "source"], ...)
     ),
     "data.PhotoSplits": Elsewhere("test_photographs.py", train=..., val=..., test=...),
+    "data.SequenceSplits": Elsewhere(
+        "test_japanese_vowels.py",
+        **{f"{name}_{part}": ... for part in ("train", "val", "test") for name in ("x", "lengths", "speakers")},
+        source=...,
+    ),
+    "data.load_japanese_vowels": Elsewhere("test_japanese_vowels.py", source="auto"),
     "data.load_mnist": Elsewhere("test_data.py", source="auto", validation_size=None, flatten=True),
     "data.load_photographs": Elsewhere("test_photographs.py", color=False),
     "jacobian.dense_jacobian_penalty": Case(itself, dense=(dense(0.5), dense(0.25)), x=(X, OTHER_X), z=(None, Z)),

@@ -1,5 +1,6 @@
 """Archives of arrays: where they are looked for, their download, their checks."""
 
+import collections.abc
 import contextlib
 import dataclasses
 import hashlib
@@ -18,25 +19,35 @@ WATCH_SECONDS = 8
 WATCH_BYTES = 50_000
 
 
+def read_npz(path, names):
+    """Returns these arrays of an `.npz` file, by name."""
+    with np.load(path, allow_pickle=False) as opened:
+        return {name: opened[name] for name in names}
+
+
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """An `.npz` file of uint8 arrays, and how to know it.
+    """A file of arrays, and how to know it.
 
     Args:
         title: The data set's name, for messages.
         name: The file's name.
         origin: The address to download it from.
-        sha256: That of the file at this address.
+        sha256: That of the file at this address, or `None` where the arrays alone are checked.
         arrays: Shape and sha256 of each array in C order, by name; the file may be compressed in any way.
         substitute: What to do without the file, for messages.
+        read: Makes the arrays, by name, of the file's path and their names.
+        dtypes: Type of each array that is not uint8, by name.
     """
 
     title: str
     name: str
     origin: str
-    sha256: str
+    sha256: str | None
     arrays: dict
     substitute: str
+    read: collections.abc.Callable = read_npz
+    dtypes: dict = dataclasses.field(default_factory=dict)
 
 
 def load(archive):
@@ -47,15 +58,15 @@ def load(archive):
         ConnectionError: If none was found, and none can be downloaded.
         OSError: If `AELIB_DATA_DIR` is set and has none.
     """
-    return _read_found(archive) or _download(archive)
+    return find(archive) or download(archive)
 
 
-def check_arrays(arrays, expected):
-    """Raises a `ValueError` unless every array has the shape and the sha256 that are expected of it."""
+def check_arrays(arrays, expected, dtypes=None):
+    """Raises a `ValueError` unless every array has the shape, the type and the sha256 that are expected of it."""
     for name, (shape, sha256) in expected.items():
-        array = arrays[name]
-        if array.shape != shape or array.dtype != np.uint8:
-            raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}, not {shape} and uint8")
+        array, dtype = arrays[name], np.dtype((dtypes or {}).get(name, "uint8"))
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}, not {shape} and {dtype}")
         if hashlib.sha256(np.ascontiguousarray(array)).hexdigest() != sha256:
             raise ValueError(f"the values of {name} are not the published ones (their sha256 differs)")
 
@@ -67,7 +78,7 @@ def _homes():
     yield Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets", "Keras's cache"
 
 
-def _read_found(archive):
+def find(archive):
     """Returns the arrays of the first file found and the words for its place, or None where there is none."""
     if named := os.environ.get("AELIB_DATA_DIR"):
         folder = Path(named).expanduser()
@@ -85,9 +96,8 @@ def _read_found(archive):
 
 def _read(archive, path):
     try:
-        with np.load(path, allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in archive.arrays}
-        check_arrays(arrays, archive.arrays)
+        arrays = archive.read(path, archive.arrays)
+        check_arrays(arrays, archive.arrays, archive.dtypes)
     except Exception as error:  # a damaged archive fails in NumPy, zipfile, zlib or the file system
         raise ValueError(
             f"{path} is not a whole {archive.title} archive: {error or type(error).__name__}. "
@@ -96,7 +106,7 @@ def _read(archive, path):
     return arrays
 
 
-def _download(archive):
+def download(archive):
     """Downloads the file to where the next load finds it; returns its arrays and the words for its place."""
     try:
         home, scratch, place = _open_scratch()
