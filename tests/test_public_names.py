@@ -206,6 +206,11 @@ def image_network_outcome(network):
     return network.name, network(inputs), network.get_weights()
 
 
+def recurrent_encoder_outcome(network):
+    inputs = np.linspace(-1, 1, 3 * network.input_shape[2], dtype="float32").reshape(1, 3, -1)
+    return network.name, network(inputs), network.get_weights()
+
+
 def model_outcome(model):
     adversarial = isinstance(model, models.AdversarialAutoencoder)
     energy_based = isinstance(model, models.EnergyBasedGAN)
@@ -250,6 +255,7 @@ IMAGE_NETWORK = {
     "kernel_size": (3, 2),
     "kernel_initializer": ("glorot_uniform", "ones"),
 }
+RECURRENT = {"cell": ("gru", "lstm"), "kernel_initializer": ("glorot_uniform", "ones")}
 PRIOR = {"n": (6, 5), "seed": (None, 5)}
 PLANAR = {
     "latent_dim": (2, Refused(3, "must be 2")),
@@ -459,6 +465,25 @@ CASES = {
         residual=(False, True),
         name=("unet", "other"),
         **IMAGE_NETWORK,
+    ),
+    "networks.recurrent_decoder": Case(
+        network_outcome,
+        latent_dim=(2, 3),
+        units=([3], [3, 2]),
+        output_dim=(4, 5),
+        steps=(3, 4),
+        output_activation=(None, "tanh"),
+        name=("decoder", "other"),
+        **RECURRENT,
+    ),
+    "networks.recurrent_encoder": Case(
+        recurrent_encoder_outcome,
+        input_dim=(4, 5),
+        units=([3], [3, 2]),
+        latent_dim=(2, 3),
+        latent_activation=(None, "tanh"),
+        name=("encoder", "other"),
+        **RECURRENT,
     ),
     "networks.stacked_hourglass": Case(
         image_network_outcome,
