@@ -22,6 +22,7 @@ LESSONS = (
     "08_variational_autoencoder.ipynb",
     "09_adversarial_autoencoder.ipynb",
     "10_anomaly_detection.ipynb",
+    "11_sequences.ipynb",
 )
 SECTIONS = (
     "You will be able to",
