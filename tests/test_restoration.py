@@ -150,7 +150,6 @@ def call(**changes):
         ({"denoiser": times(A)}, r"denoiser makes shape \(3, 4\) of images of shape \(3, 6\)"),
         ({"learning_rate": 1e30}, "diverged at step 1: give a smaller learning_rate than 1e\\+30"),
     ],
-    ids=str,
 )
 def test_bad_arguments_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
