@@ -31,6 +31,9 @@ def all_of(splits):
     return {**splits.train, **splits.val, **splits.test}
 
 
+FILES = [file for files in loader.SCENES.values() for file in files.values()]
+
+
 @pytest.fixture(scope="module")
 def grey():
     return data.load_photographs()
@@ -68,7 +71,7 @@ def test_no_scene_is_in_two_parts(grey):
     parts = [dataclasses.asdict(grey)[name] for name in ("train", "val", "test")]
     assert [len(part) for part in parts] == [8, 2, 3]
     assert len(all_of(grey)) == 13
-    files = [file for _, _, file, _ in loader.SCENES.values()]
+    files = [file for _, file, _ in FILES]
     assert len(set(files)) == 13
     assert "motorcycle_right.png" not in files  # the same scene as the left one
 
@@ -96,7 +99,7 @@ def test_no_network_is_asked(monkeypatch):
 def folder(monkeypatch, tmp_path):
     """A copy of scikit-image's files that is read in their place."""
     files = importlib.resources.files
-    for _, package, file, _ in loader.SCENES.values():
+    for package, file, _ in FILES:
         if package == "skimage":
             (tmp_path / file).write_bytes((files("skimage.data") / file).read_bytes())
     find = lambda module: tmp_path if module == "skimage.data" else files(module)  # noqa: E731
@@ -126,17 +129,18 @@ def test_package_that_is_not_installed_is_named(monkeypatch):
 
 def test_data_card_lists_every_photograph():
     card = (Path(loader.__file__).parents[2] / "data" / "README.md").read_text()
-    for scene, (split, package, file, sha256) in loader.SCENES.items():
+    words = {"train": "training", "val": "validation", "test": "test"}
+    rows = [(scene, words[part], *file) for part, files in loader.SCENES.items() for scene, file in files.items()]
+    for scene, part, package, file, sha256 in rows:
         (row,) = [line for line in card.splitlines() if line.startswith(f"| `{scene}`")]
-        words = {"train": "training", "val": "validation", "test": "test"}
-        for text in (words[split], file, sha256, loader.PACKAGES[package][2]):
+        for text in (part, file, sha256, loader.PACKAGES[package][2]):
             assert text in row, scene
 
 
 def test_checksums_are_those_of_scikit_image():
     from skimage.data._registry import registry
 
-    for _, package, file, sha256 in loader.SCENES.values():
+    for package, file, sha256 in FILES:
         content = importlib.resources.files(loader.PACKAGES[package][0]) / loader.PACKAGES[package][1] / file
         assert hashlib.sha256(content.read_bytes()).hexdigest() == sha256
         if package == "skimage":

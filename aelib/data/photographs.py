@@ -9,32 +9,32 @@ import numpy as np
 # The folder of each package's files, and its name for pip.
 PACKAGES = {"skimage": ("skimage.data", "", "scikit-image"), "sklearn": ("sklearn.datasets", "images", "scikit-learn")}
 
-# Split, package, file and the file's sha256, by scene. Only files that the packages' wheels hold: scikit-image would
+# Package, file and the file's sha256, by part and scene. Only files that the packages' wheels hold: scikit-image would
 # download the others. Every test scene is in colour, for the reader who judges by looking.
 SCENES = {
-    "brick": ("train", "skimage", "brick.png", "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf"),
-    "china": ("train", "sklearn", "china.jpg", "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29"),
-    "coins": ("train", "skimage", "coins.png", "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba"),
-    "grass": ("train", "skimage", "grass.png", "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89"),
-    "gravel": ("train", "skimage", "gravel.png", "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12"),
-    "motorcycle": (
-        "train",
-        "skimage",
-        "motorcycle_left.png",
-        "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
-    ),
-    "rocket": ("train", "skimage", "rocket.jpg", "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"),
-    "tissue": ("train", "skimage", "ihc.png", "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef"),
-    "camera": ("val", "skimage", "camera.png", "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a"),
-    "flower": ("val", "sklearn", "flower.jpg", "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638"),
-    "astronaut": (
-        "test",
-        "skimage",
-        "astronaut.png",
-        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
-    ),
-    "chelsea": ("test", "skimage", "chelsea.png", "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
-    "coffee": ("test", "skimage", "coffee.png", "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"),
+    "train": {
+        "brick": ("skimage", "brick.png", "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf"),
+        "china": ("sklearn", "china.jpg", "8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29"),
+        "coins": ("skimage", "coins.png", "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba"),
+        "grass": ("skimage", "grass.png", "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89"),
+        "gravel": ("skimage", "gravel.png", "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12"),
+        "motorcycle": (
+            "skimage",
+            "motorcycle_left.png",
+            "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+        ),
+        "rocket": ("skimage", "rocket.jpg", "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"),
+        "tissue": ("skimage", "ihc.png", "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef"),
+    },
+    "val": {
+        "camera": ("skimage", "camera.png", "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a"),
+        "flower": ("sklearn", "flower.jpg", "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638"),
+    },
+    "test": {
+        "astronaut": ("skimage", "astronaut.png", "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"),
+        "chelsea": ("skimage", "chelsea.png", "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"),
+        "coffee": ("skimage", "coffee.png", "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"),
+    },
 }
 
 
@@ -83,9 +83,10 @@ def load_photographs(color=False):
     >>> sorted(photographs.val)
     ['camera', 'flower']
     """
-    splits = {"train": {}, "val": {}, "test": {}}
-    for scene, (split, package, file, sha256) in SCENES.items():
-        splits[split][scene] = _as_floats(_read(package, file, sha256), color)
+    splits = {
+        part: {scene: _as_floats(_read(*file), color) for scene, file in files.items()}
+        for part, files in SCENES.items()
+    }
     sizes = [len(part) for part in splits.values()]
     print(
         f"Photographs: {sizes[0]} scenes for training, {sizes[1]} for validation, {sizes[2]} for the test, "
