@@ -4,6 +4,12 @@ import keras
 from keras import ops
 
 
+def seed_generators(seed):
+    """Returns the generator of training's draws and, beside it, that of evaluation's: neither moves the other."""
+    training = keras.random.SeedGenerator(seed)
+    return training, keras.random.SeedGenerator(int(training.state[0]) + 1)
+
+
 @keras.saving.register_keras_serializable(package="aelib")
 class Sampling(keras.layers.Layer):
     """Draws a code from the Gaussian that an encoder describes, so that the gradient reaches the encoder.
@@ -44,8 +50,7 @@ class Sampling(keras.layers.Layer):
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seed_generator = keras.random.SeedGenerator(int(self.seed_generator.state[0]) + 1)
+        self.seed_generator, self.evaluation_seed_generator = seed_generators(seed)
 
     def build(self, input_shape):
         shapes = [tuple(shape) for shape in input_shape] if isinstance(input_shape[0], list | tuple) else [input_shape]

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from aelib import priors
+from aelib.layers.sampling import seed_generators
 from aelib.models import batches, checks
 from aelib.models.autoencoder import PACKAGE
 from aelib.models.several_optimizers import SeveralOptimizers
@@ -67,6 +68,8 @@ class AdversarialAutoencoder(SeveralOptimizers):
         2015. The encoder here is deterministic.
     """
 
+    _parts = ("encoder", "decoder", "discriminator", "prior")
+
     def __init__(
         self,
         encoder,
@@ -78,8 +81,7 @@ class AdversarialAutoencoder(SeveralOptimizers):
         **kwargs,
     ):
         # State comes first: the base class builds the model, and a built model takes no more.
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seed_generator = keras.random.SeedGenerator(int(self.seed_generator.state[0]) + 1)
+        self.seed_generator, self.evaluation_seed_generator = seed_generators(seed)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.discriminator_tracker = keras.metrics.Mean(name="discriminator_loss")
         self.encoder_tracker = keras.metrics.Mean(name="encoder_loss")
@@ -248,23 +250,11 @@ class AdversarialAutoencoder(SeveralOptimizers):
         return tf.cast(self.discriminator(z, training=training)[:, 0], "float32")
 
     def get_config(self):
-        config = super().get_config()
-        del config["corruption"]
         return {
-            **config,
-            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
-            "prior": keras.saving.serialize_keras_object(self.prior),
+            **super().get_config(),
             "num_labels": self.num_labels,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("encoder", "decoder", "discriminator", "prior")
-        }
-        return cls(**{**config, **parts})
 
 
 def _cross_entropy(truth, logits, sample_weight):

@@ -51,6 +51,8 @@ class Autoencoder(keras.Model):
 
     # Evaluation has draws of its own: training does not depend on how often and in what batches it is evaluated.
     evaluation_seed_generator = None
+    # The arguments that are objects of Keras, which a config holds in its own way.
+    _parts = ("encoder", "decoder", "corruption")
 
     def __init__(self, encoder, decoder, corruption=None, **kwargs):
         super().__init__(**kwargs)
@@ -208,15 +210,10 @@ class Autoencoder(keras.Model):
         # Keras marks an object as shared when it meets it again, and the encoder comes first: only in a second round is
         # a layer that the decoder shares with it, such as a tied one, marked in both.
         for _ in range(2):
-            parts = {
-                name: keras.saving.serialize_keras_object(getattr(self, name))
-                for name in ("encoder", "decoder", "corruption")
-            }
+            parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._parts}
         return {**super().get_config(), **parts}
 
     @classmethod
     def from_config(cls, config):
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in ("encoder", "decoder", "corruption")
-        }
+        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in cls._parts}
         return cls(**{**config, **parts})

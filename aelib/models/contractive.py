@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from aelib import jacobian
+from aelib.layers.sampling import seed_generators
 from aelib.models import batches, checks
 from aelib.models.autoencoder import PACKAGE, Autoencoder
 
@@ -61,6 +62,8 @@ class ContractiveAutoencoder(Autoencoder):
         feature extraction", ICML 2011.
     """
 
+    _parts = ("encoder", "decoder")
+
     def __init__(
         self,
         encoder,
@@ -73,8 +76,7 @@ class ContractiveAutoencoder(Autoencoder):
         **kwargs,
     ):
         # State comes first: the base class builds the model, and a built model takes no more.
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seed_generator = keras.random.SeedGenerator(int(self.seed_generator.state[0]) + 1)
+        self.seed_generator, self.evaluation_seed_generator = seed_generators(seed)
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
         self.contraction_tracker = keras.metrics.Mean(name="contraction")
         super().__init__(encoder, decoder, **kwargs)
@@ -119,18 +121,11 @@ class ContractiveAutoencoder(Autoencoder):
         return jacobian.stochastic_contraction_penalty(self.encoder, x, self.stddev, seed) / self.stddev**2
 
     def get_config(self):
-        config = super().get_config()
-        del config["corruption"]
         return {
-            **config,
+            **super().get_config(),
             "contraction_weight": self.contraction_weight,
             "penalty": self.penalty,
             "num_probes": self.num_probes,
             "stddev": self.stddev,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("encoder", "decoder")}
-        return cls(**{**config, **parts})

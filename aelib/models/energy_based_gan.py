@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from aelib import losses
+from aelib.layers.sampling import seed_generators
 from aelib.models import batches, checks
 from aelib.models.autoencoder import PACKAGE, Autoencoder
 from aelib.models.several_optimizers import SeveralOptimizers
@@ -70,13 +71,14 @@ class EnergyBasedGAN(SeveralOptimizers):
         sections 2.1 to 2.4. The energy there is not squared.
     """
 
+    _parts = ("generator", "discriminator")
+
     def __init__(self, generator, discriminator, margin, pulling_away=0.0, seed=None, **kwargs):
         checks.check_weight("margin", margin)
         checks.check_weight("pulling_away", pulling_away)
         _check_players(generator, discriminator)
         # State comes first: the base class builds the model, and a built model takes no more.
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.evaluation_seed_generator = keras.random.SeedGenerator(int(self.seed_generator.state[0]) + 1)
+        self.seed_generator, self.evaluation_seed_generator = seed_generators(seed)
         self.energy_tracker = keras.metrics.Mean(name="energy")
         self.sample_energy_tracker = keras.metrics.Mean(name="sample_energy")
         self.pulling_away_tracker = keras.metrics.Mean(name="pulling_away")
@@ -221,20 +223,12 @@ class EnergyBasedGAN(SeveralOptimizers):
         return batches.per_replica(loss + added)
 
     def get_config(self):
-        parts = ("generator", "discriminator")
-        config = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in parts}
         return {
-            **keras.Model.get_config(self),
-            **config,
+            **super().get_config(),
             "margin": self.margin,
             "pulling_away": self.pulling_away,
             "seed": self.seed,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "discriminator")}
-        return cls(**{**config, **parts})
 
 
 def _pulling_away(codes):

@@ -66,6 +66,8 @@ class VariationalAutoencoder(Autoencoder):
         D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", ICLR 2014, arXiv:1312.6114, section 3.
     """
 
+    _parts = ("encoder", "decoder")
+
     def __init__(self, encoder, decoder, kl_weight=1.0, output_activation="sigmoid", seed=None, **kwargs):
         checks.check_weight("kl_weight", kl_weight)
         self.output_activation = keras.activations.get(output_activation)
@@ -158,16 +160,9 @@ class VariationalAutoencoder(Autoencoder):
         return self.decode(z, batch_size)
 
     def get_config(self):
-        config = super().get_config()
-        del config["corruption"]
         return {
-            **config,
+            **super().get_config(),
             "kl_weight": self._initial_kl_weight,
             "output_activation": keras.activations.serialize(self.output_activation),
             "seed": self.sampling.seed,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("encoder", "decoder")}
-        return cls(**{**config, **parts})
