@@ -647,9 +647,13 @@ def documented(name):
 
 
 def raises(value):
-    """Whether it raises an error itself, or by a private function of its module that it calls."""
+    """Whether it raises an error itself, or by what it calls in its module or in those beside it."""
     module, source = sys.modules[value.__module__], inspect.getsource(value)
     helpers = {getattr(module, helper, None) for helper in re.findall(r"\b(_[a-z]\w+)\(", source)} - {value}
+    for other, helper in re.findall(r"\b(\w+)\.([a-z]\w+)\(", source):
+        beside = getattr(module, other, None)
+        if inspect.ismodule(beside) and beside.__package__ == module.__package__:
+            helpers.add(getattr(beside, helper, None))
     return bool(re.search(r"^ +raise ", source, re.MULTILINE)) or any(map(raises, filter(inspect.isfunction, helpers)))
 
 
