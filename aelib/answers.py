@@ -5,7 +5,9 @@ They take whatever NumPy makes an array of: lists, arrays, tensors of TensorFlow
 
 import inspect
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 _RIGHT_SIZE = (
     (np.negative, "It has the opposite sign"),
@@ -122,6 +124,52 @@ def check_mean(draws, expected, name="The answer", standard_errors=6.0, sizes=No
     direction = "large" if mean > expected else "small"
     by_how_much = f" (about {ratio:.2g} times)" if np.isfinite(ratio) and ratio > 0 else ""
     raise AssertionError(f"{name} is too {direction}{by_how_much}, by more than chance allows.")
+
+
+def value_and_gradients(function, arguments, sources, name="The answer"):
+    """Calls a learner's function; returns what it returns, and the gradients, if TensorFlow sees how it was computed.
+
+    With `y = function(*arguments)`, the gradient with respect to a source `s` is `d sum(y) / d s`: that of the sum of
+    all numbers that are returned.
+
+    Args:
+        function: What the learner wrote. It returns a number, an array or a tensor of any shape.
+        arguments: What it is called with, as a tuple.
+        sources: What to differentiate with respect to, by its name in the message: tensors and trainable variables,
+            which are among the arguments or which the function uses otherwise, as the weights of a model.
+        name: What is returned is called so in the message.
+
+    Returns:
+        What the function returned, and the list of the gradients, each of the shape of its source.
+
+    Raises:
+        AssertionError: If nothing is returned, or no numbers; or if a source has no gradient. The message names it.
+        ValueError: If a source is neither a tensor nor a variable, so that nothing could have a gradient there.
+
+    Example:
+
+    >>> x = tf.constant([1.0, 2.0])
+    >>> value, [gradient] = value_and_gradients(lambda x: x**2, (x,), {"x": x})
+    >>> gradient.numpy()
+    array([2., 4.], dtype=float32)
+    >>> value_and_gradients(np.square, (x,), {"x": x})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    AssertionError: No gradient reaches x. The answer must be computed from it by steps that TensorFlow sees: ...
+    """
+    with tf.GradientTape() as tape:
+        # A variable of Keras cannot be watched by hand; what can be trained is watched anyway.
+        tape.watch([source for source in sources.values() if not isinstance(source, keras.Variable)])
+        value = function(*arguments)
+        _as_array(value, name)
+        total = tf.reduce_sum(value)
+    gradients = tape.gradient(total, list(sources.values()))
+    for source, gradient in zip(sources, gradients, strict=True):
+        if gradient is None:
+            raise AssertionError(
+                f"No gradient reaches {source}. {name} must be computed from it by steps that TensorFlow sees: a step "
+                "in NumPy has no gradient."
+            )
+    return value, gradients
 
 
 def judge(test, answer):

@@ -107,6 +107,50 @@ def test_wrong_mean_is_told_its_symptom(draws, message):
         answers.check_mean(draws(np.random.default_rng(0)), 4.0, name="The noise", sizes={"units": 5})
 
 
+def test_value_comes_with_the_gradient_of_its_sum():
+    x, w = tf.constant([[1.0, 2.0], [3.0, -4.0]]), tf.Variable([[0.5], [2.0]])
+    layer = keras.layers.Dense(1, use_bias=False)
+    layer.build((2, 2))
+    layer.set_weights([w.numpy()])
+    values = {"tensors": lambda x: (x @ w) ** 2, "a layer": lambda x: keras.ops.square(layer(x))}
+    values["a list"] = lambda x: [tf.square(tf.reduce_sum(row * w[:, 0])) for row in x]
+    for what, function in values.items():
+        weights = layer.kernel if what == "a layer" else w
+        value, gradients = answers.value_and_gradients(function, arguments=(x,), sources={"x": x, "w": weights})
+        np.testing.assert_allclose(np.ravel(value), [4.5**2, 6.5**2], err_msg=what)
+        # the derivative of (x w)^2 is 2 (x w) w with respect to x, and 2 (x w) x, summed over the rows, to w
+        np.testing.assert_allclose(gradients[0], [[4.5, 18], [-6.5, -26]], err_msg=what)
+        np.testing.assert_allclose(gradients[1], [[9 - 39], [18 + 52]], err_msg=what)
+
+
+@pytest.mark.parametrize(
+    "function, message",
+    [
+        (np.square, "No gradient reaches x. The penalty must be"),
+        (lambda x: float(x[0] ** 2), "No gradient reaches x"),
+        (lambda x: tf.stop_gradient(x) ** 2, "No gradient reaches x"),
+        (lambda x: None, "The penalty is None. Is `return` missing"),
+        (lambda x: ..., "The penalty is still"),
+        (lambda x: "text", "The penalty is no array of numbers"),
+    ],
+)
+def test_answer_without_a_gradient_is_told_so(function, message):
+    x = tf.constant([1.0, 2.0])
+    with pytest.raises(AssertionError, match=message):
+        answers.value_and_gradients(function, (x,), {"x": x}, name="The penalty")
+
+
+def test_missing_gradient_is_named_among_others():
+    x, w = tf.constant([1.0]), tf.Variable([2.0])
+    with pytest.raises(AssertionError, match="No gradient reaches the second"):
+        answers.value_and_gradients(lambda x: 2 * x, (x,), {"the first": x, "the second": w})
+
+
+def test_source_that_cannot_have_a_gradient_is_refused():
+    with pytest.raises(ValueError, match=r"not tf\.Tensor or tf\.Variable"):
+        answers.value_and_gradients(tf.square, (tf.constant(1.0),), {"x": np.float32(1)})
+
+
 def test_judge_tells_no_answer_a_right_one_and_a_wrong_one_apart(capsys):
     def square(x): ...
 

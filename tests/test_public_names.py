@@ -287,6 +287,9 @@ CASES = {
         "test_answers.py", draws=..., expected=..., name="The answer", standard_errors=6.0, sizes=None
     ),
     "answers.judge": Elsewhere("test_answers.py", test=..., answer=...),
+    "answers.value_and_gradients": Elsewhere(
+        "test_answers.py", function=..., arguments=..., sources=..., name="The answer"
+    ),
     "callbacks.ProgressBar": Elsewhere("test_callbacks.py"),
     "callbacks.ProgressBar.close": Elsewhere("test_callbacks.py"),
     "callbacks.in_notebook": Elsewhere("test_callbacks.py"),
