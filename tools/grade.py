@@ -125,12 +125,19 @@ def autograde(course, assignment, submission, release, limits):
         last = [line for line in said.splitlines() if line.strip()][-1:]
         return [*remarks, f"grading failed: {' '.join(last)[:300]}"], False
     graded = nbformat.read(course / "autograded" / submission.id / assignment / f"{assignment}.ipynb", as_version=4)
-    stopped = [
-        output.evalue
+    errors = [
+        (cell.metadata.get("nbgrader", {}), output)
         for cell in graded.cells
         if cell.cell_type == "code"
         for output in cell.outputs
-        if output.output_type == "error" and output.ename == "Stopped"
+        if output.output_type == "error"
+    ]
+    stopped = [output.evalue for _, output in errors if output.ename == "Stopped"]
+    # A reference gives no points. The hidden test behind it fails with it, whatever the answer is.
+    remarks += [
+        f"{meta['grade_id']} failed ({output.ename}): the answer may be right"
+        for meta, output in errors
+        if meta.get("points") == 0 and output.ename != "Stopped"
     ]
     remarks += [
         f"{reason} ({times} times)" if times > 1 else reason for reason, times in collections.Counter(stopped).items()

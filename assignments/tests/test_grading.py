@@ -299,6 +299,15 @@ def test_whoever_replaces_a_check_is_shown_to_a_human(misbehaving):
     assert any("answers.check = ..." in remark for remark in misbehaving[0]["tampers"].remarks)
 
 
+def test_teacher_is_told_of_a_reference_that_failed(tmp_path):
+    code = right("contract")
+    code["contract-1"] = f"import sys\n\nsys.modules['scipy'] = None\n\n{code['contract-1']}"
+    result = graded({"one": answered("contract", code)}, "contract", tmp_path)["one"]
+    assert result.scores == {"contract-1": 7, "contract-2": 25, "contract-3": 15, "contract-4": 20, "contract-5": 0}
+    assert "contract-1-reference failed (ModuleNotFoundError): the answer may be right" in result.remarks
+    assert "contract-1-reference" in (tmp_path / "grades" / "contract" / "summary.html").read_text()
+
+
 def test_what_is_no_notebook_is_named_and_loses_nobody(misbehaving):
     results, out, _, found = misbehaving
     assert len(results) == len(found)
