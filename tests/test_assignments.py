@@ -1,5 +1,6 @@
 """The assignments' tests are fair: planted answers get the points that they deserve, without nbgrader or a kernel."""
 
+import ast
 import functools
 import re
 
@@ -11,6 +12,7 @@ from tests.planted import ASSIGNMENTS, answers, grading, source
 from tools import links
 from tools.links import ROOT
 
+MAX_LINES = 25  # of a cell: what is read at a glance, as in the lessons
 ALL = [(assignment, answer) for assignment in ASSIGNMENTS for answer in answers(assignment)]
 _prepared = {}
 _load_once = functools.cache(data.load_mnist)
@@ -45,9 +47,12 @@ def grade(assignment, task, code):
     for cell in cells_of(assignment, task):
         try:
             exec(cell.source, names)
-            points += grading(cell)["points"]
         except Exception as error:
+            # Without its reference a test would blame the answer.
+            assert grading(cell)["points"], f"{grading(cell)['grade_id']}: {type(error).__name__}: {error}"
             message = message or f"{type(error).__name__}: {error}"
+        else:
+            points += grading(cell)["points"]
     return points, message
 
 
@@ -75,6 +80,36 @@ def test_enough_answers_are_planted_for_every_task(assignment):
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_cells_without_points_define_what_the_hidden_tests_compare_with_and_need_nothing_of_the_student(assignment):
+    cells = source(assignment).cells
+    for number, cell in enumerate(cells):
+        if grading(cell).get("points") != 0:
+            continue
+        name = grading(cell)["grade_id"]
+        task = name.removesuffix("-reference")
+        assert name == f"{task}-reference", "a graded cell without points"
+        assert grading(cell)["grade"] and grading(cell)["locked"] and not grading(cell)["solution"]
+        assert grading(cells[number + 1])["grade_id"] == f"{task}-hidden"
+        names = {}
+        exec(cell.source, names)
+        imports = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        imported = {alias.asname or alias.name for node in imports for alias in node.names}
+        own = set(names) - imported - {"__builtins__"}
+        # They share the student's namespace, so they have names that no student would use.
+        assert own and all(each.startswith(("reference_", "known_mistakes_of_")) for each in own), name
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_hidden_tests_replace_no_helper_of_the_student(assignment):
+    """What a cell assigns outside a function replaces the student's function of that name."""
+    hidden = [cell for cell in source(assignment).cells if grading(cell).get("grade_id", "").endswith("-hidden")]
+    for cell in hidden:
+        for node in ast.parse(cell.source).body:
+            assert isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.Expr), ast.unparse(node)
+            assert not isinstance(node, ast.FunctionDef) or node.name.startswith("check_"), node.name
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_reference_solution_passes_and_the_points_add_up(assignment, capsys):
     names = prepared(assignment)
     for cell in source(assignment).cells:
@@ -84,6 +119,17 @@ def test_reference_solution_passes_and_the_points_add_up(assignment, capsys):
 
 
 # ---- the release version
+
+
+def released(assignment):
+    return nbformat.read(ROOT / "assignments" / "release" / assignment / f"{assignment}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+@pytest.mark.parametrize("version", [source, released])
+def test_code_cells_are_short(version, assignment):
+    lines = {cell.id: len(cell.source.splitlines()) for cell in version(assignment).cells if cell.cell_type == "code"}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
 
 
 def without(text, begin, end, stub):
@@ -96,7 +142,7 @@ def without(text, begin, end, stub):
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
 def test_release_version_is_not_stale(assignment):
     """Also that neither solutions nor hidden tests are in it. `make test-assignments` compares with nbgrader's own."""
-    released = nbformat.read(ROOT / "assignments" / "release" / assignment / f"{assignment}.ipynb", as_version=4)
+    release = released(assignment)
     expected = []
     for cell in source(assignment).cells:
         stub = (
@@ -106,9 +152,9 @@ def test_release_version_is_not_stale(assignment):
         )
         text = without(cell.source, "### BEGIN SOLUTION", "### END SOLUTION", stub)
         expected.append(re.sub(r"(?ms)^### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS\n?", "", text).strip())
-    assert [cell.source.strip() for cell in released.cells] == expected, "make assignments"
-    assert [cell.id for cell in released.cells] == [cell.id for cell in source(assignment).cells]
-    assert not any("SOLUTION" in cell.source or "HIDDEN TESTS" in cell.source for cell in released.cells)
+    assert [cell.source.strip() for cell in release.cells] == expected, "make assignments"
+    assert [cell.id for cell in release.cells] == [cell.id for cell in source(assignment).cells]
+    assert not any("SOLUTION" in cell.source or "HIDDEN TESTS" in cell.source for cell in release.cells)
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS)
