@@ -165,6 +165,12 @@ def test_a_claim_that_fails_or_a_control_that_passes_is_named_and_fails_the_comm
         assert "NOT: gain > 1" in capsys.readouterr().out
 
 
+def test_runs_stay_when_only_an_exercise_changes():
+    before, after, earlier = lesson("assert 2 > 1"), lesson("assert 2 > 1"), lesson("assert 2 > 1", seed="a = 1")
+    after.cells[-1].source = "answer = ..."
+    assert claims.code_hash(before) == claims.code_hash(after) != claims.code_hash(earlier)
+
+
 def test_the_table_has_mean_deviation_bound_margin_control_and_longer_training(project):
     code = claims.code_hash(nbformat.read(project / "01_a.ipynb", 4))
     runs = [

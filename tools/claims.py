@@ -165,10 +165,14 @@ class _LeaveOutBounds(ast.NodeTransformer):
 
 
 def code_hash(notebook):
-    """Returns what a lesson's runs are filed under: its code without the installation on Colab, comments and bounds."""
+    """Returns what a lesson's runs are filed under: its code without the installation on Colab, comments and bounds.
+
+    What follows the claims, such as the check of an exercise, changes none of them and is left out.
+    """
     claims = [cell.id for _, cell in _claim_cells(notebook)]
+    last = max((number for number, cell in enumerate(notebook.cells) if cell.id in claims), default=len(notebook.cells))
     code = []
-    for cell in notebook.cells:
+    for cell in notebook.cells[: last + 1]:
         if cell.cell_type == "code" and not re.search(r"(?m)^\s*%", cell.source):
             tree = ast.parse(cell.source)
             code.append(ast.dump(_LeaveOutBounds().visit(tree) if cell.id in claims else tree))
