@@ -1,0 +1,219 @@
+"""The lessons' self-checks accept a right answer, name the symptom of a wrong one, and say when there is none."""
+
+import ast
+
+import nbformat
+import pytest
+
+from tools import links
+from tools.lesson_form import CHECKED
+
+NOTEBOOKS = sorted((links.ROOT / "notebooks").glob("*.ipynb"))
+
+# For each lesson: right answers, and wrong ones with what the check must say.
+RIGHT, WRONG = {}, {}
+
+RIGHT["02"] = [
+    "def survivors(eigenvalues, l2):\n    return np.sum(eigenvalues > l2)",
+    "def survivors(eigenvalues, l2):\n    return np.count_nonzero(np.sqrt(np.maximum(1 - l2 / eigenvalues, 0)))",
+]
+WRONG["02"] = {
+    "def survivors(eigenvalues, l2):\n    return np.sum(eigenvalues > 2 * l2)": "the penalty 1.2 is half",
+    "def survivors(eigenvalues, l2):\n    return np.sum(np.sqrt(eigenvalues) > l2)": "is too small",
+    "def survivors(eigenvalues, l2):\n    return len(eigenvalues)": "is too large",
+    "def survivors(eigenvalues, l2):\n    np.sum(eigenvalues > l2)": "Is `return` missing",
+}
+
+RIGHT["05"] = [
+    """
+def keep_largest_of_batch(codes, k):
+    smallest = tf.math.top_k(tf.reshape(codes, [-1]), k * len(codes))[0][-1]
+    return tf.where(codes < smallest, 0.0, codes)
+""",
+    """
+def keep_largest_of_batch(codes, k):
+    flat = keras.ops.reshape(codes, (1, -1))
+    return keras.ops.reshape(layers.KSparse(k * codes.shape[0])(flat), codes.shape)
+""",
+]
+WRONG["05"] = {
+    "keep_largest_of_batch = lambda codes, k: layers.KSparse(k)(codes)": "each has a threshold of its own",
+    "def keep_largest_of_batch(codes, k):\n    return tf.where(codes < np.sort(codes, axis=None)[-k], 0.0, codes)": (
+        "1/6 of what it should be, and 6 is the number of codes"
+    ),
+    """
+def keep_largest_of_batch(codes, k):
+    codes = np.asarray(codes)
+    return np.where(codes < np.sort(codes, axis=None)[-k * len(codes)], 0.0, codes)
+""": "No gradient reaches the codes",
+    """
+def keep_largest_of_batch(codes, k):
+    sizes = tf.abs(codes)
+    return tf.where(sizes < np.sort(sizes, axis=None)[-k * len(codes)], 0.0, codes)
+""": "A number became 0, and a smaller one stayed",
+    """
+def keep_largest_of_batch(codes, k):
+    threshold = np.sort(codes, axis=None)[-k * len(codes)]
+    return tf.where(codes < threshold, 0.0, codes - threshold + 0.1)
+""": "What is kept",
+}
+
+RIGHT["06"] = ["factor = np.sqrt(8)", "factor = 2.8"]
+WRONG["06"] = {
+    "factor = 8": "The factor is wrong. It looks squared",
+    "factor = 1": "Eight independent probes scatter less",
+    "factor = 64": "large",
+}
+
+RIGHT["07"] = [
+    """
+def share_at_14(images):
+    power = np.abs(np.fft.fft2(images)) ** 2
+    power[:, 0, 0] = 0
+    inside = np.delete(np.delete(power, 14, axis=1), 14, axis=2)
+    return 1 - inside.sum(axis=(1, 2)) / power.sum(axis=(1, 2))
+""",
+    """
+def share_at_14(images):
+    shares = []
+    for image in images:
+        power = np.abs(np.fft.fft2(image - image.mean())) ** 2
+        shares.append((power[14].sum() + power[:, 14].sum() - power[14, 14]) / power.sum())
+    return shares
+""",
+]
+WRONG["07"] = {
+    # with the mean in the whole
+    """
+def share_at_14(images):
+    power = np.abs(np.fft.fft2(images)) ** 2
+    inside = np.delete(np.delete(power, 14, axis=1), 14, axis=2)
+    return 1 - inside.sum(axis=(1, 2)) / power.sum(axis=(1, 2))
+""": "The share in images of stripes differs from what is expected in every value. All are too small",
+    # only where both axes have it
+    """
+def share_at_14(images):
+    power = np.abs(np.fft.fft2(images - images.mean(axis=(1, 2), keepdims=True))) ** 2
+    return power[:, 14, 14] / power.sum(axis=(1, 2))
+""": "The share in images of stripes is zero everywhere",
+    # amplitudes for variances
+    """
+def share_at_14(images):
+    size = np.abs(np.fft.fft2(images - images.mean(axis=(1, 2), keepdims=True)))
+    return 1 - np.delete(np.delete(size, 14, axis=1), 14, axis=2).sum(axis=(1, 2)) / size.sum(axis=(1, 2))
+""": "The share in images of a wave, and stripes a third as high differs",
+    # one number for all images
+    """
+def share_at_14(images):
+    power = np.abs(np.fft.fft2(images - images.mean(axis=(1, 2), keepdims=True))) ** 2
+    return 1 - np.delete(np.delete(power, 14, axis=1), 14, axis=2).sum() / power.sum()
+""": "Too many axes were summed",
+}
+
+RIGHT["10"] = [
+    "def distance_from_mean(image, mean):\n    return np.abs(filters.gaussian(image, 2) - mean)",
+    "def distance_from_mean(image, mean):\n    return np.sqrt(filters.gaussian(image - mean, 2) ** 2)",
+]
+WRONG["10"] = {
+    "def distance_from_mean(image, mean):\n    return filters.gaussian(np.abs(image - mean), 2)": "a fine checkerboard",
+    "def distance_from_mean(image, mean):\n    return filters.gaussian(image, 2) - mean": "opposite sign",
+    "def distance_from_mean(image, mean):\n    return (filters.gaussian(image, 2) - mean) ** 2": "It looks squared",
+    "def distance_from_mean(image, mean):\n    return np.abs(image - mean)": "as if nothing had been smoothed",
+}
+
+RIGHT["01"] = [
+    """
+def cross_entropy(x, reconstruction):
+    return x.shape[1] * keras.losses.binary_crossentropy(x, reconstruction)
+""",
+    """
+def cross_entropy(x, reconstruction):
+    r = np.clip(reconstruction, 1e-7, 1 - 1e-7)
+    return -np.sum(x * np.log(r) + (1 - x) * np.log(1 - r), axis=1)
+""",
+]
+WRONG["01"] = {
+    "cross_entropy = lambda x, r: keras.losses.binary_crossentropy(x, r)": (
+        "1/3 of what it should be, and 3 is the number of pixels"
+    ),
+    "cross_entropy = lambda x, r: np.sum(x * np.log(r) + (1 - x) * np.log(1 - r), axis=1)": "opposite sign",
+    "cross_entropy = lambda x, r: -np.sum(x * np.log(r), axis=1)": "The cross-entropy",
+    "cross_entropy = lambda x, r: -np.sum(x * np.log(r) + (1 - x) * np.log(1 - r), axis=1)": (
+        "a perfect copy is not finite"
+    ),
+    "cross_entropy = lambda x, r: keras.losses.BinaryCrossentropy()(x, r)": "Too many axes were summed",
+}
+
+RIGHT["11"] = [
+    """
+def distance_to_nearest(codes, known):
+    return NearestNeighbors(n_neighbors=1).fit(known).kneighbors(codes)[0][:, 0]
+""",
+    """
+def distance_to_nearest(codes, known):
+    return np.linalg.norm(codes[:, None] - known[None], axis=2).min(axis=1)
+""",
+]
+WRONG["11"] = {
+    "distance_to_nearest = lambda codes, known: np.sum((codes[:, None] - known) ** 2, axis=2).min(axis=1)": (
+        "It looks squared"
+    ),
+    "distance_to_nearest = lambda codes, known: np.linalg.norm(codes - known.mean(axis=0), axis=1)": "The distance",
+    "distance_to_nearest = lambda codes, known: np.linalg.norm(codes[:, None] - known, axis=2).min(axis=0)": (
+        "Was the wrong axis summed over"
+    ),
+    "distance_to_nearest = lambda codes, known: NearestNeighbors(n_neighbors=1).fit(known).kneighbors(codes)[0]": (
+        "an axis of length 1 too many"
+    ),
+    "distance_to_nearest = lambda codes, known: np.linalg.norm(codes, axis=1)": "The distance",
+}
+
+CASES = [(number, code, "") for number, answers in RIGHT.items() for code in answers]
+CASES += [(number, code, message) for number, answers in WRONG.items() for code, message in answers.items()]
+
+
+def lesson(number):
+    [path] = [path for path in NOTEBOOKS if path.name.startswith(number)]
+    return nbformat.read(path, as_version=4)
+
+
+def said(number, answer, capsys):
+    """Returns what the self-check prints in a lesson of which nothing but the imports was executed."""
+    cells = lesson(number).cells
+    source = "\n".join(cell.source for cell in cells if cell.id.startswith("self-check"))
+    stub = next(node for node in ast.parse(source).body if not isinstance(node, ast.ImportFrom))
+    if answer:
+        lines = source.splitlines()
+        source = "\n".join([*lines[: stub.lineno - 1], answer, *lines[stub.end_lineno :]])
+    names = {}
+    [imports] = [cell.source for cell in cells if "plots.use_style()" in cell.source]
+    exec(imports, names)
+    capsys.readouterr()
+    exec(source, names)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", RIGHT)
+def test_unanswered_check_says_so_and_that_is_stored(number, capsys):
+    assert said(number, None, capsys) == "Not answered yet.\n"
+    [cell] = [cell for cell in lesson(number).cells if cell.id == "self-check"]
+    assert [output.text for output in cell.outputs] == ["Not answered yet.\n"]
+    assert cell.metadata.tags == [CHECKED]
+
+
+@pytest.mark.parametrize(
+    "number, answer, message", CASES, ids=[f"{number}-{i}" for i, (number, *_) in enumerate(CASES)]
+)
+def test_right_answer_is_accepted_and_a_wrong_one_told_its_symptom(number, answer, message, capsys):
+    verdict = said(number, answer, capsys)
+    if message:
+        assert verdict.startswith("Not yet. ") and message in verdict, verdict
+    else:
+        assert verdict == "Right.\n"
+
+
+@pytest.mark.parametrize("number", RIGHT)
+def test_check_stands_among_the_exercises(number):
+    cells = lesson(number).cells
+    place = [cell.id.startswith("self-check") for cell in cells].index(True)
+    assert cells[place - 1].source.startswith("## Exercises")
