@@ -93,7 +93,7 @@ def test_cells_without_points_define_what_the_hidden_tests_compare_with_and_need
         names = {}
         exec(cell.source, names)
         imports = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Import | ast.ImportFrom)]
-        imported = {alias.asname or alias.name for node in imports for alias in node.names}
+        imported = {(alias.asname or alias.name).partition(".")[0] for node in imports for alias in node.names}
         own = set(names) - imported - {"__builtins__"}
         # They share the student's namespace, so they have names that no student would use.
         assert own and all(each.startswith(("reference_", "known_mistakes_of_")) for each in own), name
