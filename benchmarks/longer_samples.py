@@ -1,10 +1,10 @@
-"""What a longer training draws than the minute of a lesson: python -m benchmarks.longer_samples [variational]
+"""What a longer training draws than the minutes of a lesson: python -m benchmarks.longer_samples [variational] ...
 
 A model is that of its lesson, with several times the updates, a rate that falls to zero, and several seeds. Stored are
 
 - results/longer_<model>.png: the first 100 images that the first seed's model draws, none left out;
 - results/longer_<model>.json: the configuration, and for every seed what the model's function measures, and the share
-  of 1,000 drawn images that the judge of lesson 08 takes for digits.
+  of 1,000 drawn images that the lesson's judge takes for digits.
 
 To add a model, write a function `(digits, config) -> (facts, drawn)` and give it an entry in MODELS and CONFIG: `facts`
 is a dictionary of numbers, `drawn` one of images, shape (n, 784), by where their codes come from; the first of them is
@@ -16,9 +16,10 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.spatial.distance import cdist
 from sklearn.mixture import GaussianMixture
 
-from aelib import data, losses, models, networks, optimizers
+from aelib import data, losses, metrics, models, networks, optimizers, priors
 from benchmarks import common
 
 CONFIG = {
@@ -34,6 +35,22 @@ CONFIG = {
         "drawn": 1000,
         "seeds": [1, 2],
         "judge": {"classifiers": 3, "updates": 500},
+    },
+    "adversarial": {
+        "lesson": "09",
+        "updates": 20_000,
+        "batch": 64,
+        "learning_rate": 1e-3,
+        "spiral": {"encoder_rate": 4e-3, "discriminator_rate": 8e-3},
+        "gaussian": {"encoder_rate": 5e-4, "discriminator_rate": 1e-3},
+        "hidden": [128, 64],
+        "discriminator": [128, 128],
+        "latent_dim": 8,
+        "bandwidths": [0.25, 0.5, 1.0, 2.0],
+        "components": 20,
+        "drawn": 1000,
+        "seeds": [1, 2],
+        "judge": {"classifiers": 1, "updates": 1000},
     },
 }
 
@@ -78,13 +95,67 @@ def variational(digits, config):
     }
 
 
-MODELS = {"variational": variational}
+def adversarial(digits, config):
+    """Lesson 09's: two numbers led to the spiral, eight to a Gaussian, and eight plain ones with a mixture."""
+
+    def falling_adam(rate, **moments):
+        return optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, config["updates"]), **moments)
+
+    def pair(latent_dim):
+        hidden = config["hidden"]
+        return networks.mlp_encoder(784, hidden, latent_dim), networks.mlp_decoder(latent_dim, hidden[::-1], 784)
+
+    def trained(model, **more_optimizers):
+        rate = falling_adam(config["learning_rate"])
+        model.compile(rate, losses.SumSquaredError(), steps_per_execution=50, **more_optimizers)
+        epochs = {"steps_per_epoch": 100, "epochs": config["updates"] // 100}
+        model.fit(digits.x_train, batch_size=config["batch"], verbose=0, **epochs)
+        return model
+
+    def led(prior, latent_dim, encoder_rate, discriminator_rate):
+        hidden = config["discriminator"]
+        discriminator = networks.mlp_encoder(latent_dim, hidden, 1, activation="leaky_relu", name="discriminator")
+        return trained(
+            models.AdversarialAutoencoder(*pair(latent_dim), discriminator, prior),
+            discriminator_optimizer=optimizers.Adam(discriminator_rate, beta_1=0.5),
+            encoder_optimizer=falling_adam(encoder_rate, beta_1=0.5),
+        )
+
+    width = config["latent_dim"]
+    on_spiral = led(priors.swiss_roll_prior, 2, **config["spiral"])
+    gaussian = led(priors.gaussian_prior, width, **config["gaussian"])
+    plain = trained(models.Autoencoder(*pair(width)))
+
+    rng = np.random.default_rng(0)
+    z, of_prior = on_spiral.encode(digits.x_test), np.asarray(priors.swiss_roll_prior(1000, seed=1))
+    at_random = z[rng.permutation(len(z))[:1000]]
+    turns = np.linspace(0, 1, 1000)[:, None]
+    line = 3 * turns * np.concatenate([np.cos(4 * np.pi * turns), np.sin(4 * np.pi * turns)], axis=1)
+    facts = {
+        "on the spiral": np.mean(cdist(z, line).min(axis=1) < 0.3),
+        "covered": np.mean(cdist(of_prior, at_random).min(axis=1) < 0.3),
+    }
+    for bandwidth in config["bandwidths"]:
+        facts[f"MMD squared, h = {bandwidth}"] = metrics.mmd(at_random, of_prior, bandwidth)
+    for name, model in {"spiral": on_spiral, "adversarial": gaussian, "plain": plain}.items():
+        rebuilt = model.reconstruct(digits.x_test)
+        facts[f"error, {name}"] = metrics.squared_error_per_image(digits.x_test, rebuilt).mean()
+
+    mixture = GaussianMixture(config["components"], reg_covar=1e-4, random_state=0)
+    mixture.fit(plain.encode(digits.x_train[:10_000]).astype("float64"))
+    return facts, {
+        "prior": gaussian.sample(config["drawn"]),
+        "mixture": plain.decode(rng.permutation(mixture.sample(config["drawn"])[0]).astype("float32")),
+    }
+
+
+MODELS = {"variational": variational, "adversarial": adversarial}
 
 
 def judge(digits, config):
     """Returns the function from images to the share taken for digits, by classifiers that know eleven classes.
 
-    As in lesson 08: the eleventh is no digit, two images in one, as a double exposure or half and half.
+    As in lessons 08 and 09: the eleventh is no digit, two images in one, as a double exposure or half and half.
     """
     left, top = np.arange(784) % 28 < 14, np.arange(784) < 392
     x, y = tf.constant(digits.x_train), tf.constant(digits.y_train)

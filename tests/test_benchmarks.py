@@ -104,6 +104,22 @@ def test_longer_samples_of_the_variational_autoencoder_at_a_small_size():
         assert 0 <= images.min() < images.max() <= 1
 
 
+def test_longer_samples_of_the_adversarial_autoencoder_at_a_small_size():
+    small = {"updates": 200, "drawn": 100, "components": 3}
+    keras.utils.set_random_seed(0)
+    facts, drawn = longer_samples.adversarial(load_mnist("sample"), longer_samples.CONFIG["adversarial"] | small)
+    assert 0 <= facts["on the spiral"] <= 1
+    assert 0 <= facts["covered"] <= 1
+    # two equal samples of 1,000 points have an MMD squared near 0, two that never meet less than 2
+    assert all(-0.01 < value < 2 for name, value in facts.items() if name.startswith("MMD squared"))
+    # eight numbers rebuild better than two, even after 200 updates, and anything better than black images
+    assert facts["error, plain"] < facts["error, spiral"] < np.mean(np.sum(load_mnist("sample").x_test ** 2, axis=1))
+    assert list(drawn) == ["prior", "mixture"]
+    for images in drawn.values():
+        assert images.shape == (100, 784)
+        assert 0 <= images.min() < images.max() <= 1
+
+
 def test_judge_of_the_longer_samples_tells_digits_from_mixed_images():
     digits = load_mnist("sample")
     share_of_digits = longer_samples.judge(digits, {"classifiers": 1, "updates": 300})
@@ -149,9 +165,10 @@ def function(tree, name):
     return ast.dump(found)
 
 
-def test_judge_of_the_longer_samples_is_the_lessons():
+@pytest.mark.parametrize("lesson", ["08_variational_autoencoder", "09_adversarial_autoencoder"])
+def test_judge_of_the_longer_samples_is_the_lessons(lesson):
     script = ast.parse((common.ROOT / "benchmarks" / "longer_samples.py").read_text(encoding="utf-8"))
-    notebook = nbformat.read(common.ROOT / "notebooks" / "08_variational_autoencoder.ipynb", as_version=4)
+    notebook = nbformat.read(common.ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4)
     lesson = ast.parse("\n".join(lesson_time.source(cell) for cell in notebook.cells if cell.cell_type == "code"))
     assert function(script, "with_mixed") == function(lesson, "with_mixed")
 
