@@ -173,16 +173,36 @@ def test_judge_of_the_longer_samples_is_the_lessons(lesson):
     assert function(script, "with_mixed") == function(lesson, "with_mixed")
 
 
-def test_lesson_quotes_the_longer_run_as_it_is_stored():
-    stored = json.loads((common.RESULTS / "longer_variational.json").read_text(encoding="utf-8"))
-    notebook = nbformat.read(common.ROOT / "notebooks" / "08_variational_autoencoder.ipynb", as_version=4)
-    [text] = [cell.source for cell in notebook.cells if "longer_variational.png" in cell.source]
-    first, second = stored["seeds"].values()
+def quoted(lesson, model):
+    """Returns the lesson's paragraph about a longer run, and what is stored of the run's two seeds."""
+    stored = json.loads((common.RESULTS / f"longer_{model}.json").read_text(encoding="utf-8"))
+    notebook = nbformat.read(common.ROOT / "notebooks" / f"{lesson}_{model}_autoencoder.ipynb", as_version=4)
+    [text] = [cell.source for cell in notebook.cells if f"longer_{model}.png" in cell.source]
     assert f"{stored['configuration']['updates']:,} steps, twice" in text
+    return text, list(stored["seeds"].values())
+
+
+def percent(values, digits=0):
+    return " and ".join(f"{100 * value:.{digits}f}" for value in values) + " %"
+
+
+def test_lesson_08_quotes_the_longer_run_as_it_is_stored():
+    text, (first, second) = quoted("08", "variational")
     assert f"The bounds are {first['bound']:.1f} and {second['bound']:.1f} nats" in text
     for where in ("prior", "mixture"):
-        shares = [f"{100 * found['digits'][where]:.0f}" for found in (first, second)]
-        assert " and ".join(shares) + " %" in text
+        assert percent(found["digits"][where] for found in (first, second)) in text
+
+
+def test_lesson_09_quotes_the_longer_run_as_it_is_stored():
+    text, seeds = quoted("09", "adversarial")
+    assert f"cover {percent((found['covered'] for found in seeds), 1)} of the spiral" in text
+    assert f"and {percent(found['on the spiral'] for found in seeds)} are on it" in text
+    assert f"adversarial prior {percent(found['digits']['prior'] for found in seeds)} are digits" in text
+    assert f"from the mixture {percent(found['digits']['mixture'] for found in seeds)}: about half" in text
+    [(mixture, prior)] = re.findall(r"mixture fitted to plain codes passes in (\d+) %.* prior in (\d+) %", text)
+    for found in seeds:
+        lead = 100 * (found["digits"]["mixture"] - found["digits"]["prior"])
+        assert 0.4 < lead / (int(mixture) - int(prior)) < 0.6
 
 
 def test_pins_of_the_comparisons_fit_their_group():
