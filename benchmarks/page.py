@@ -248,8 +248,8 @@ HEAD = """# Benchmarks
 {}. This page and its figures are made by `benchmarks/page.py` from the
 measurements in `benchmarks/results/`; nothing is typed.
 
-`make bench BENCH=longer_samples` measures no speed: it trains a lesson's model longer than a lesson may last, and
-stores what it draws then, for the lesson to show."""
+`make bench BENCH="longer_samples longer_pretraining"` measures no speed: it trains lessons' models longer than a lesson
+may last, and stores what they draw then and how well they rebuild, for the lessons to show."""
 
 
 def make(folder=FOLDER, found=None):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
+from aelib import models
 from aelib.data import load_mnist
-from benchmarks import common, lesson_time, longer_samples, page, penalty_cost, scaling
+from benchmarks import common, lesson_time, longer_pretraining, longer_samples, page, penalty_cost, scaling
 
 
 def test_page_is_made_from_the_stored_results(tmp_path):
@@ -203,6 +204,66 @@ def test_lesson_09_quotes_the_longer_run_as_it_is_stored():
     for found in seeds:
         lead = 100 * (found["digits"]["mixture"] - found["digits"]["prior"])
         assert 0.4 < lead / (int(mixture) - int(prior)) < 0.6
+
+
+def test_longer_pretraining_goes_on_and_makes_each_run_once(tmp_path, monkeypatch):
+    asked = []
+
+    def error(digits, arm, steps, config):
+        asked.append((arm, steps))
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return keras.random.uniform(()) + steps
+
+    monkeypatch.setattr(common, "ROOT", tmp_path)
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(longer_pretraining, "error", error)
+    config = longer_pretraining.CONFIG | {"steps": [10, 20], "seeds": [3, 4]}
+    with pytest.raises(KeyboardInterrupt):
+        longer_pretraining.run(None, config)
+    longer_pretraining.run(None, config)
+    assert sorted(asked) == sorted(
+        [(arm, steps) for arm in longer_pretraining.ARMS for steps in (10, 10, 20, 20)] + asked[3:4]
+    )
+    stored = json.loads((common.RESULTS / "longer_pretraining.json").read_text(encoding="utf-8"))
+    keras.utils.set_random_seed(4)
+    expected = pytest.approx(float(keras.random.uniform(()) + 20), rel=1e-3)
+    assert all(errors["20"][1] == expected for errors in stored["errors"].values())
+
+
+def test_arms_of_the_longer_pretraining_at_a_small_size(monkeypatch):
+    """Half of the cost for the stages: so many steps of each of the four, and as many of the whole, or all of these."""
+    small = {"widths": [100, 20], "images": 640, "learning_rate": 0.003}
+    config, noted = longer_pretraining.CONFIG | small, []
+    plain = models.Autoencoder.fit
+    monkeypatch.setattr(
+        models.Autoencoder, "fit", lambda model, *x, **options: noted.append(options) or plain(model, *x, **options)
+    )
+    digits = load_mnist("sample")
+    mean = np.square(digits.x_test - digits.x_train.mean(axis=0)).sum(axis=1).mean()
+    keras.utils.set_random_seed(0)
+    errors = {arm: longer_pretraining.error(digits, arm, 160, config) for arm in longer_pretraining.ARMS}
+    assert errors["ReLU, He"] < 0.8 * mean
+    assert max(errors.values()) < 1.2 * mean
+    whole = [options["epochs"] for options in noted if "steps_per_epoch" in options]
+    stages = [options["epochs"] for options in noted if "steps_per_epoch" not in options]
+    assert whole == [4, 2, 4, 2]
+    assert stages == [8] * 4  # 80 steps of 64 images out of 640
+
+
+def test_lesson_03_quotes_the_longer_run_as_it_is_stored():
+    stored = json.loads((common.RESULTS / "longer_pretraining.json").read_text(encoding="utf-8"))
+    notebook = nbformat.read(common.ROOT / "notebooks" / "03_stacked_autoencoder.ipynb", as_version=4)
+    [text] = [cell.source for cell in notebook.cells if "longer_pretraining.py" in cell.source]
+    short, long = stored["configuration"]["steps"]
+    assert long == 4 * short
+    for arm, words in {
+        "sigmoid, small, pretrained": "pretrained they end at {} and {}",
+        "sigmoid, gain one": "at gain one at {} and {}",
+        "ReLU, He": "ReLUs end at {} and {}",
+        "ReLU, He, pretrained": "pretrained ones at {} and {}",
+    }.items():
+        assert words.format(*(f"{error:.1f}" for error in stored["errors"][arm][str(long)])) in text
 
 
 def test_pins_of_the_comparisons_fit_their_group():
