@@ -25,7 +25,21 @@ SUSPICIOUS = (
     r"|\bimport gc\b|\binspect\.|_getframe|\bos\.(_exit|kill|environ|system|fork|abort)\b|\bsubprocess\b|\bsocket\b"
     r"|\bsetattr\(|\bNBGRADER|\bsys\.(settrace|setprofile)\b"
 )
-GUARDED = {"answers", "metrics", "np", "numpy", "tf", "tensorflow", "keras", "sklearn", "builtins", "aelib", "PCA"}
+GUARDED = {
+    "answers",
+    "metrics",
+    "np",
+    "numpy",
+    "tf",
+    "tensorflow",
+    "keras",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "builtins",
+    "aelib",
+    "PCA",
+}
 
 
 @dataclasses.dataclass
