@@ -168,6 +168,115 @@ WRONG["11"] = {
     "distance_to_nearest = lambda codes, known: np.linalg.norm(codes, axis=1)": "The distance",
 }
 
+RIGHT["03"] = [
+    """
+def leaving(curve, mean_image):
+    for place, error in enumerate(curve):
+        if error < 0.98 * mean_image:
+            return 40 * place
+""",
+    """
+def leaving(curve, mean_image):
+    below = np.flatnonzero(np.array(curve) < 0.98 * mean_image)
+    return 40 * below[0] if len(below) else None
+""",
+]
+WRONG["03"] = {
+    "leaving = lambda curve, mean_image: int(np.argmax(np.array(curve) < 0.98 * mean_image))": "the place in the curve",
+    "leaving = lambda curve, mean_image: 40 * (1 + np.argmax(np.array(curve) < 0.98 * mean_image))": "begins at step 0",
+    "leaving = lambda curve, mean_image: 40 * np.argmax(np.array(curve) < mean_image)": "by less than 2 %",
+    "leaving = lambda curve, mean_image: 40 * np.argmax(np.array(curve) < 0.98 * mean_image)": (
+        "A network that stays at the mean image has not left it"
+    ),
+    "leaving = lambda curve, mean_image: 40 * np.argmax(np.array(curve) < 0.98 * curve[0])": "by less than 2 %",
+}
+
+RIGHT["04"] = [
+    """
+def draw(repair, levels, x):
+    for level, following in zip(levels[:-1], levels[1:], strict=True):
+        x = x + (1 - following / level) * (repair(x, level) - x)
+    return x
+""",
+    """
+def draw(repair, levels, x):
+    for i in range(len(levels) - 1):
+        repaired = repair(x, levels[i])
+        x = repaired + levels[i + 1] / levels[i] * (x - repaired)
+    return x
+""",
+]
+WRONG["04"] = {
+    # asked at the level to come
+    """
+def draw(repair, levels, x):
+    for level, following in zip(levels[:-1], levels[1:], strict=True):
+        x = x + (1 - following / level) * (repair(x, following) - x)
+    return x
+""": "The list of the levels at which the denoiser was asked",
+    # asked at the last level, too
+    """
+def draw(repair, levels, x):
+    for level, following in zip(levels, [*levels[1:], 0], strict=True):
+        x = x + (1 - following / level) * (repair(x, level) - x)
+    return x
+""": "the denoiser was asked 10 times",
+    # the share that is kept for the share that is corrected
+    """
+def draw(repair, levels, x):
+    for level, following in zip(levels[:-1], levels[1:], strict=True):
+        x = x + following / level * (repair(x, level) - x)
+    return x
+""": "What is left where all clean data are one point",
+    # the whole correction
+    """
+def draw(repair, levels, x):
+    for level in levels[:-1]:
+        x = repair(x, level)
+    return x
+""": "What is left where all clean data are one point",
+    # the first points, not those of the step before, are repaired
+    """
+def draw(repair, levels, x):
+    start = x
+    for level, following in zip(levels[:-1], levels[1:], strict=True):
+        x = x + (1 - following / level) * (repair(start, level) - x)
+    return x
+""": "What is left where clean data are normal",
+}
+
+RIGHT["08"] = [
+    "def kl_weight(epoch):\n    return min(1, epoch / 12)",
+    "def kl_weight(epoch):\n    return float(np.clip(100 * epoch / 1200, 0, 1))",
+]
+WRONG["08"] = {
+    "def kl_weight(epoch):\n    return min(1, epoch / 6)": "is right in 3 of 5 values",
+    "def kl_weight(epoch):\n    return epoch / 12": "is right in 4 of 5 values",
+    "def kl_weight(epoch):\n    return min(1, epoch / 1200)": "is right in 1 of 5 values",
+    "def kl_weight(epoch):\n    return 1 - min(1, epoch / 12)": "The list of weights",
+}
+
+RIGHT["09"] = [
+    'def new_discriminator():\n    return networks.mlp_encoder(2, (128, 128), 1, activation="tanh")',
+    """
+def new_discriminator():
+    dense = keras.layers.Dense
+    return keras.Sequential([keras.Input((2,)), dense(128, "tanh"), dense(128, "tanh"), dense(1)])
+""",
+]
+WRONG["09"] = {
+    'def new_discriminator():\n    return networks.mlp_encoder(2, (128, 128), 1, activation="leaky_relu")': (
+        "What it says of mirrored codes"
+    ),
+    "def new_discriminator():\n    return networks.mlp_encoder(2, (128, 128), 1, activation=None)": (
+        "What it says ten times as far out"
+    ),
+    'def new_discriminator():\n    return networks.mlp_encoder(2, (128, 128), 1, "tanh", latent_activation="tanh")': (
+        "no logit above 1"
+    ),
+    'def new_discriminator():\n    return networks.mlp_encoder(2, (128, 128), 2, activation="tanh")': "Its size",
+}
+
 CASES = [(number, code, "") for number, answers in RIGHT.items() for code in answers]
 CASES += [(number, code, message) for number, answers in WRONG.items() for code, message in answers.items()]
 
