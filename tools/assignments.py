@@ -16,6 +16,15 @@ import nbformat
 from tools.links import ROOT
 
 FOLDER = ROOT / "assignments"
+# `python -m nbgrader`, which Linux ends when the process that called it is killed (PR_SET_PDEATHSIG, SIGTERM).
+PROGRAM = """
+import sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 15)
+from nbgrader.apps.nbgraderapp import main
+main()
+"""
 
 
 def names():
@@ -31,7 +40,7 @@ def nbgrader(course, *arguments, environment=None, timeout=600):
     environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), environment.get("PATH", os.defpath)])
     environment["PYTHONPATH"] = str(ROOT)
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "nbgrader", *arguments],
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, *arguments],
         cwd=course,
         env=environment,
         text=True,

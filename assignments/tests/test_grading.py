@@ -6,9 +6,13 @@ that misbehave are written here.
 
 import csv
 import json
+import multiprocessing
 import pathlib
+import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 from nbgrader.api import Gradebook
 
@@ -330,8 +334,32 @@ def test_grading_again_executes_nothing_and_gives_the_same(misbehaving, capsys):
     assert again == results
 
 
+def is_kernel(process):
+    try:
+        return any(part.endswith("grading_kernel.py") for part in process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+def begun_and_killed(found, assignment, out):
+    """Kills `graded` when a kernel executes; returns the processes that are left."""
+    grading = multiprocessing.get_context("spawn").Process(target=graded, args=(found, assignment, out))
+    grading.start()
+    end, started = time.monotonic() + 300, []
+    while not any(map(is_kernel, started)):
+        assert grading.is_alive() and time.monotonic() < end
+        time.sleep(0.5)
+        started = psutil.Process(grading.pid).children(recursive=True)
+    grading.kill()
+    grading.join()
+    return psutil.wait_procs(started, timeout=20)[1]
+
+
 def test_grading_anew_gives_the_same_points_and_keeps_those_of_a_human(tmp_path):
     found = {"one": answered("linear", right("linear"))}
+    left = begun_and_killed(found, "linear", tmp_path)
+    assert not left or sys.platform != "linux"
+    assert not list(tmp_path.glob("grades/linear/results/*.json"))
     first = graded(found, "linear", tmp_path)
     kept = pathlib.Path(tmp_path, "grades", "linear", "results", "one.json")
     assert json.loads(kept.read_text())["graded"]
