@@ -2,17 +2,18 @@
 
 Lesson 12 reads, draws and cites results/representations.json. It holds the configuration and, for the full MNIST set
 and the offline sample, a record for every row and seed, which is stored as soon as it is measured. What is stored under
-the same configuration is not measured again, so the script goes on after a stop; it takes about an hour on one core.
+the same configuration is not measured again, so the script goes on after a stop; it takes about half an hour of one
+core.
 
-A row is a representation: an encoder, and what else it has of a decoder and a prior. A network is trained twice for a
-seed, on all ten digits, and without the nines for the task that detects them. A record holds, as far as the row has
-what is needed, on all test images:
+A row is a representation: an encoder, and what else it has of a decoder and a prior. It is fitted once for a seed, to
+digits from 0 to 8, and serves all tasks. Only the task that detects them has nines. A record holds, as far as the row
+has what is needed, on all test images:
 
 - `rebuild`: squared error of the reconstruction;
 - `repair`: squared error of what is made of images with 30 % of the pixels masked, and of some with Gaussian noise;
 - `labels`: for each number of labels, the error of a logistic regression and of nearest neighbours on the frozen codes,
-  and of the network trained further, one value for each draw of labels;
-- `detect`: AUROC of the nine, by the reconstruction error and by the distance to the nearest training code;
+  and, with the first seed, of the network trained further: one value for each draw of labels;
+- `detect`: AUROC of the nine, by the reconstruction error, or by the distance to the nearest training image;
 - `sample`: images decoded from a mixture fitted to the codes, and from the model's own prior: the share taken for
   digits by the judge of lesson 08, the squared MMD to test images in the hidden units of a classifier, and the distance
   to the nearest training image;
@@ -20,11 +21,12 @@ what is needed, on all test images:
   information, with the codes as they are and with each number standardized;
 - `retrieve`: the share of the ten nearest training codes that have the test image's digit.
 
-No setting of a probe is chosen on test images. With 100 labels and more, cross-validation on these labels chooses; with
-all of them, the validation images; with ten, there is nothing to choose with. The rates of the networks trained further
-are chosen on a draw of its own, by validation images.
+No setting is chosen on test images. With 99 labels and more, cross-validation on these labels chooses the probe's; with
+all of them, the number of neighbours is chosen by validation images; with nine, there is nothing to choose with. The
+learning rate of a network trained further is chosen on a draw of its own, by validation images.
 """
 
+import dataclasses
 import json
 import sys
 import types
@@ -48,7 +50,7 @@ from benchmarks import common, longer_samples
 CONFIG = {
     "code": 32,
     "hidden": 256,
-    "filters": [16, 32],
+    "filters": [8, 16],
     "updates": 3000,
     "batch": 128,
     "learning_rate": 2e-3,
@@ -57,16 +59,16 @@ CONFIG = {
     "kept of 64": 8,
     "contraction_weight": 0.1,
     "discriminator": {"hidden": 256, "learning_rate": 1e-3},
-    "labels": [10, 100, 1000, "all"],
+    "labels of a digit": [1, 11, 111, "all"],
     "draws": 5,
-    "C": [1.0, 0.1, 0.01],
+    "C": [1.0, 0.1],
     "neighbors": [1, 3, 5, 10],
-    "further": {"rates": [1e-3, 3e-3], "updates": 200, "rate, all": 1e-3, "updates, all": 2000, "batch": 100},
-    "mixture": {"components": 20, "codes": 10_000},
-    "drawn": 2000,
+    "further": {"seeds": [1], "rates": [1e-3, 3e-3], "updates": 400, "rate, all": 1e-3, "updates, all": 1500},
+    "mixture": {"components": 20, "codes": 5000},
+    "drawn": 1000,
     "judge": {"classifiers": 3, "updates": 500},
     "seeds": [1, 2, 3],
-    "rows of the sample": ["pixels", "PCA", "untrained", "plain", "denoising"],
+    "rows of the sample": ["pixels", "PCA", "plain", "denoising"],
 }
 
 
@@ -173,52 +175,40 @@ def damages(x, config, seed):
 
 
 def draw_labels(y, count, draw):
-    """Returns the places of `count` labels, as many of each digit, the same for every row and seed."""
+    """Returns the places of `count` labels of each digit, the same for every row and seed."""
     rng = np.random.default_rng([count, draw])
-    of_digit = [rng.permutation(np.flatnonzero(y == digit))[: count // 10] for digit in range(10)]
-    return rng.permutation(np.concatenate(of_digit))
+    return rng.permutation(
+        np.concatenate([rng.permutation(np.flatnonzero(y == each))[:count] for each in np.unique(y)])
+    )
 
 
-def probe(make, settings, codes, y, rows, test, y_test):
+def probe(make, settings, train, y, test, y_test):
     """Returns the test error of a classifier on labelled codes, with the setting that cross-validation on them picks.
 
-    `codes` and `test` hold several scalings of the codes by name; the setting is a scaling and `make`'s argument.
+    `train` and `test` hold several scalings of the codes by name; the setting is a scaling and `make`'s argument.
     """
-    pairs = [(scaling, setting) for scaling in codes for setting in settings]
+    pairs = [(scaling, setting) for scaling in train for setting in settings]
     chosen = pairs[0]
-    if len(rows) > 10:
-        folds = StratifiedKFold(5, shuffle=True, random_state=0)
-
-        def accuracy(pair):
-            return cross_val_score(make(pair[1]), codes[pair[0]][rows], y[rows], cv=folds).mean()
-
-        chosen = max(pairs, key=accuracy)
-    classifier = make(chosen[1]).fit(codes[chosen[0]][rows], y[rows])
+    if np.bincount(y).min() > 1:
+        folds = StratifiedKFold(3, shuffle=True, random_state=0)
+        chosen = max(pairs, key=lambda pair: cross_val_score(make(pair[1]), train[pair[0]], y, cv=folds).mean())
+    classifier = make(chosen[1]).fit(train[chosen[0]], y)
     return float(np.mean(classifier.predict(test[chosen[0]]) != y_test))
 
 
 def logistic(inverse_penalty):
-    return LogisticRegression(C=inverse_penalty, max_iter=300)
+    return LogisticRegression(C=inverse_penalty, max_iter=100, tol=1e-3)
 
 
 def scaled(codes):
     """Returns the codes of each part divided by one number, and by one for each of theirs, from the training codes."""
     mean, each = codes["train"].mean(axis=0), codes["train"].std(axis=0)
-    one = np.sqrt(np.mean(each**2))
-    return {
-        part: {"one": (z - mean) / one, "each": (z - mean) / np.where(each > 0, each, 1)} for part, z in codes.items()
-    }
-
-
-def probe_all(versions, digits):
-    """Returns the test error of logistic regression with all labels; the validation images choose the scaling."""
-    fitted = {scaling: logistic(1.0).fit(z, digits.y_train) for scaling, z in versions["train"].items()}
-    chosen = max(fitted, key=lambda scaling: fitted[scaling].score(versions["val"][scaling], digits.y_val))
-    return float(1 - fitted[chosen].score(versions["test"][chosen], digits.y_test))
+    one, each = np.sqrt(np.mean(each**2)), np.where(each > 0, each, 1)
+    return {part: {"one": (z - mean) / one, "each": (z - mean) / each} for part, z in codes.items()}
 
 
 def vote(labels, k):
-    """Returns the most frequent of the k nearest labels, the nearest one's in a tie."""
+    """Returns the most frequent of the k nearest labels; in a tie, the nearest one's if it is among them."""
     counts = np.eye(10)[labels[:, :k]].sum(axis=1)
     return np.argmax(counts + 0.5 * np.eye(10)[labels[:, 0]], axis=1)
 
@@ -227,9 +217,34 @@ def neighbors_of_all(codes, digits, config):
     """Returns the test error of nearest neighbours among all training codes, and the precision at 10."""
     search = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(codes["train"])
     labels = {part: digits.y_train[search.kneighbors(codes[part])[1]] for part in ("val", "test")}
-    k = max(config["neighbors"], key=lambda k: np.mean(vote(labels["val"], k) == digits.y_val))
+    y_val = digits.y_val[: len(codes["val"])]
+    k = max(config["neighbors"], key=lambda k: np.mean(vote(labels["val"], k) == y_val))
     precision = np.mean(labels["test"] == digits.y_test[:, None])
     return float(np.mean(vote(labels["test"], k) != digits.y_test)), float(precision)
+
+
+def frozen(codes, digits, config):
+    """Returns the test errors of both probes, one for each draw of labels, and the precision at 10."""
+    versions, found = scaled(codes), {"logistic": {}, "neighbors": {}}
+    for count in config["labels of a digit"]:
+        if count == "all":
+            error, precision = neighbors_of_all(codes, digits, config)
+            classifier = logistic(1.0).fit(versions["train"]["each"], digits.y_train)
+            missed = 1 - classifier.score(versions["test"]["each"], digits.y_test)
+            found["logistic"][count], found["neighbors"][count] = [float(missed)], [error]
+            continue
+        few = [k for k in config["neighbors"] if k <= max(1, count // 2)]
+        for name, make, settings, scalings in [
+            ("logistic", logistic, config["C"], ["one", "each"]),
+            ("neighbors", KNeighborsClassifier, few, ["one"]),
+        ]:
+            test = {scaling: versions["test"][scaling] for scaling in scalings}
+            found[name][count] = []
+            for draw in range(1, config["draws"] + 1):
+                places = draw_labels(digits.y_train, count, draw)
+                train = {scaling: versions["train"][scaling][places] for scaling in scalings}
+                found[name][count].append(probe(make, settings, train, digits.y_train[places], test, digits.y_test))
+    return found, precision
 
 
 def classifier_on(encoder, codes):
@@ -254,7 +269,7 @@ def train_further(encoder, codes, digits, config):
         for variable in model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         order = tf.data.Dataset.from_tensor_slices(places).shuffle(len(places)).repeat()
-        batches = order.batch(min(len(places), settings["batch"]))
+        batches = order.batch(min(len(places), config["batch"]))
         pairs = batches.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows)))
         falling = keras.callbacks.LearningRateScheduler(lambda epoch: rate * (1 - epoch / 10))
         model.fit(pairs, steps_per_epoch=updates // 10, epochs=10, callbacks=[falling], shuffle=False, verbose=0)
@@ -267,38 +282,19 @@ def train_further(encoder, codes, digits, config):
         return error(*(getattr(digits, f"{letter}_{part}") for letter in "xy"))
 
     found = {}
-    for count in config["labels"]:
+    for count in config["labels of a digit"][1:]:
         if count == "all":
             found[count] = [after(np.arange(len(y)), settings["rate, all"], settings["updates, all"])]
             continue
         first, *others = (draw_labels(digits.y_train, count, draw) for draw in range(config["draws"] + 1))
         rate = min(settings["rates"], key=lambda rate: after(first, rate, settings["updates"], "val"))
         found[count] = [after(places, rate, settings["updates"]) for places in others]
-    model.set_weights(start)
     return found
 
 
-def frozen(codes, digits, config):
-    """Returns the test errors of both probes, one for each draw of labels, and the precision at 10."""
-    versions, y, found = scaled(codes), digits.y_train, {"logistic": {}, "neighbors": {}}
-    for count in config["labels"]:
-        if count == "all":
-            error, precision = neighbors_of_all(codes, digits, config)
-            found["logistic"][count], found["neighbors"][count] = [probe_all(versions, digits)], [error]
-            continue
-        draws = [draw_labels(y, count, draw) for draw in range(1, config["draws"] + 1)]
-        for name, make, settings, scalings in [
-            ("logistic", logistic, config["C"], ["one", "each"]),
-            ("neighbors", KNeighborsClassifier, [k for k in config["neighbors"] if k < count / 10 or k == 1], ["one"]),
-        ]:
-            train, test = ({scaling: versions[part][scaling] for scaling in scalings} for part in ("train", "test"))
-            found[name][count] = [probe(make, settings, train, y, rows, test, digits.y_test) for rows in draws]
-    return found, precision
-
-
 def cluster(codes, y):
-    """Returns accuracy under the best matching of ten clusters to the digits, and the normalized mutual information."""
-    clusters = KMeans(10, n_init=10, random_state=0).fit_predict(codes)
+    """Returns the accuracy of clusters, best matched to the digits, and their normalized mutual information."""
+    clusters = KMeans(len(np.unique(y)), n_init=5, random_state=0).fit_predict(codes)
     counts = confusion_matrix(y, clusters)
     matched = counts[scipy.optimize.linear_sum_assignment(counts, maximize=True)].sum()
     return {"accuracy": float(matched / len(y)), "information": float(normalized_mutual_info_score(y, clusters))}
@@ -340,48 +336,49 @@ def draw_images(row, codes, config):
     return drawn
 
 
-def auroc(score, y):
-    return float(roc_auc_score(y == 9, score))
+def only_known(digits):
+    """Returns the digits without the nines, and the test set with them."""
+    kept = {part: getattr(digits, f"y_{part}") != 9 for part in ("train", "val", "test")}
+    parts = {f"{letter}_{part}": getattr(digits, f"{letter}_{part}")[kept[part]] for letter in "xy" for part in kept}
+    return dataclasses.replace(digits, **parts), digits.x_test, digits.y_test
 
 
-def detect(row, digits):
-    """Returns the AUROC of the nine for what was fitted without it."""
-    known = row.encode(digits.x_train[digits.y_train != 9])
-    search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(known)
-    found = {"nearest": auroc(search.kneighbors(row.encode(digits.x_test))[0][:, 0], digits.y_test)}
+def detect(row, x_train, x_test, y_test):
+    """Returns the AUROC of the nine."""
     if hasattr(row, "reconstruct"):
-        rebuilt = row.reconstruct(digits.x_test)
-        found["error"] = auroc(metrics.squared_error_per_image(digits.x_test, rebuilt), digits.y_test)
-    return found
+        score = metrics.squared_error_per_image(x_test, row.reconstruct(x_test))
+    else:
+        score = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x_train).kneighbors(x_test)[0][:, 0]
+    return float(roc_auc_score(y_test == 9, score))
 
 
 def measure(name, seed, digits, judge, config):
     """Returns a record: all that one row gives in all tasks with one seed."""
     keras.utils.set_random_seed(seed)
-    row, untrained = new_row(name, digits.x_train, config), name.startswith("untrained")
-    parts = {"train": digits.x_train, "val": digits.x_val, "test": digits.x_test}
-    codes = {part: row.encode(x) for part, x in parts.items()}
-    record = {"row": name, "seed": seed, "labels": {}}
-    damaged = damages(digits.x_test, config, seed)
+    known, x_test, y_test = only_known(digits)
+    row, untrained = new_row(name, known.x_train, config), name.startswith("untrained")
+    parts = {"train": known.x_train, "val": known.x_val[:1000], "test": known.x_test}
+    codes = {part: np.asarray(row.encode(x), "float32") for part, x in parts.items()}
+    record = {"row": name, "seed": seed}
+    damaged = damages(known.x_test, config, seed)
     if name == "pixels":
-        x = digits.x_train[:20_000]
+        x = known.x_train[:20_000]
         maps = {kind: best_linear_map(x, images) for kind, images in damages(x, config, 100 + seed).items()}
-        record["repair"] = {kind: mean_error(digits.x_test, maps[kind](images)) for kind, images in damaged.items()}
-        record["not repaired"] = {kind: mean_error(digits.x_test, images) for kind, images in damaged.items()}
+        record["repair"] = {kind: mean_error(known.x_test, maps[kind](images)) for kind, images in damaged.items()}
+        record["not repaired"] = {kind: mean_error(known.x_test, images) for kind, images in damaged.items()}
     elif not untrained:
-        record["rebuild"] = mean_error(digits.x_test, row.reconstruct(digits.x_test))
+        record["rebuild"] = mean_error(known.x_test, row.reconstruct(known.x_test))
         repaired = {kind: row.reconstruct(images) for kind, images in damaged.items()}
-        record["repair"] = {kind: mean_error(digits.x_test, images) for kind, images in repaired.items()}
+        record["repair"] = {kind: mean_error(known.x_test, images) for kind, images in repaired.items()}
         record["sample"] = {way: judge(images) for way, images in draw_images(row, codes["train"], config).items()}
         record["numbers used"] = int(np.sum(codes["test"].std(axis=0) > 0.01 * codes["test"].std()))
-    record["labels"], record["retrieve"] = frozen(codes, digits, config)
-    if name in NETWORKS:
-        record["labels"]["further"] = train_further(row.encoder, codes["train"], digits, config)
-    test = scaled(codes)["test"]
-    record["cluster"] = {scaling: cluster(test[scaling], digits.y_test) for scaling in ("one", "each")}
     if not untrained:
-        without_nines = digits.x_train[digits.y_train != 9]
-        record["detect"] = detect(new_row(name, without_nines, config), digits)
+        record["detect"] = detect(row, known.x_train, x_test, y_test)
+    record["labels"], record["retrieve"] = frozen(codes, known, config)
+    test = scaled(codes)["test"]
+    record["cluster"] = {scaling: cluster(test[scaling], known.y_test) for scaling in ("one", "each")}
+    if name in NETWORKS and seed in config["further"]["seeds"]:
+        record["labels"]["further"] = train_further(row.encoder, codes["train"], known, config)
     return record
 
 
@@ -397,7 +394,7 @@ def run(source, config):
     """Measures what is not stored yet; writes results/representations.json anew after every record."""
     digits = data.load_mnist(source)
     keras.utils.set_random_seed(0)
-    judge, test_images = new_judge(digits, config)
+    judge, test_images = new_judge(only_known(digits)[0], config)
     for seed in config["seeds"]:
         for name in ROWS if source == "full" else config["rows of the sample"]:
             records = stored(config)[source]["records"]
@@ -409,7 +406,8 @@ def run(source, config):
             # What is stored is read again: another process may have added to it.
             everything = stored(config)
             everything[source]["test images"] = test_images
-            everything[source]["records"].append(record)
+            others = [each for each in everything[source]["records"] if (each["row"], each["seed"]) != (name, seed)]
+            everything[source]["records"] = [*others, record]
             common.write("representations", config, everything)
 
 
