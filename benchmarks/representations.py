@@ -12,7 +12,7 @@ has what is needed, on all test images:
 - `rebuild`: squared error of the reconstruction;
 - `repair`: squared error of what is made of images with 30 % of the pixels masked, and of some with Gaussian noise;
 - `labels`: for each number of labels, the error of a logistic regression and of nearest neighbours on the frozen codes,
-  and, with the first seed, of the network trained further: one value for each draw of labels;
+  and, with one of the seeds, of some of the networks trained further: one value for each draw of labels;
 - `detect`: AUROC of the nine, by the reconstruction error, or by the distance to the nearest training image;
 - `sample`: images decoded from a mixture fitted to the codes, and from the model's own prior: the share taken for
   digits by the judge of lesson 08, the squared MMD to test images in the hidden units of a classifier, and the distance
@@ -21,8 +21,8 @@ has what is needed, on all test images:
   information, with the codes as they are and with each number standardized;
 - `retrieve`: the share of the ten nearest training codes that have the test image's digit.
 
-No setting is chosen on test images. With 99 labels and more, cross-validation on these labels chooses the probe's; with
-all of them, the number of neighbours is chosen by validation images; with nine, there is nothing to choose with. The
+No setting is chosen on test images. With 99 and 999 labels, cross-validation on these labels chooses the probe's; with
+20,000, the number of neighbours is chosen by validation images; with nine, there is nothing to choose with. The
 learning rate of a network trained further is chosen on a draw of its own, by validation images.
 """
 
@@ -59,11 +59,19 @@ CONFIG = {
     "kept of 64": 8,
     "contraction_weight": 0.1,
     "discriminator": {"hidden": 256, "learning_rate": 1e-3},
-    "labels of a digit": [1, 11, 111, "all"],
+    "labels of a digit": [1, 11, 111],
+    "many labels": 20_000,
     "draws": 5,
     "C": [1.0, 0.1],
     "neighbors": [1, 3, 5, 10],
-    "further": {"seeds": [1], "rates": [1e-3, 3e-3], "updates": 400, "rate, all": 1e-3, "updates, all": 1500},
+    "further": {
+        "rows": ["untrained", "plain", "denoising", "k-sparse", "untrained, convolutional", "convolutional"],
+        "seeds": [2],
+        "rates": [1e-3, 3e-3],
+        "updates": 250,
+        "rate, many": 1e-3,
+        "updates, many": 1000,
+    },
     "mixture": {"components": 20, "codes": 5000},
     "drawn": 1000,
     "judge": {"classifiers": 3, "updates": 500},
@@ -213,9 +221,9 @@ def vote(labels, k):
     return np.argmax(counts + 0.5 * np.eye(10)[labels[:, 0]], axis=1)
 
 
-def neighbors_of_all(codes, digits, config):
-    """Returns the test error of nearest neighbours among all training codes, and the precision at 10."""
-    search = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(codes["train"])
+def neighbors_of_many(codes, digits, config):
+    """Returns the test error of nearest neighbours among many labelled codes, and the precision at 10."""
+    search = NearestNeighbors(n_neighbors=10, algorithm="brute").fit(codes["train"][: config["many labels"]])
     labels = {part: digits.y_train[search.kneighbors(codes[part])[1]] for part in ("val", "test")}
     y_val = digits.y_val[: len(codes["val"])]
     k = max(config["neighbors"], key=lambda k: np.mean(vote(labels["val"], k) == y_val))
@@ -227,12 +235,6 @@ def frozen(codes, digits, config):
     """Returns the test errors of both probes, one for each draw of labels, and the precision at 10."""
     versions, found = scaled(codes), {"logistic": {}, "neighbors": {}}
     for count in config["labels of a digit"]:
-        if count == "all":
-            error, precision = neighbors_of_all(codes, digits, config)
-            classifier = logistic(1.0).fit(versions["train"]["each"], digits.y_train)
-            missed = 1 - classifier.score(versions["test"]["each"], digits.y_test)
-            found["logistic"][count], found["neighbors"][count] = [float(missed)], [error]
-            continue
         few = [k for k in config["neighbors"] if k <= max(1, count // 2)]
         for name, make, settings, scalings in [
             ("logistic", logistic, config["C"], ["one", "each"]),
@@ -244,6 +246,11 @@ def frozen(codes, digits, config):
                 places = draw_labels(digits.y_train, count, draw)
                 train = {scaling: versions["train"][scaling][places] for scaling in scalings}
                 found[name][count].append(probe(make, settings, train, digits.y_train[places], test, digits.y_test))
+    many = slice(config["many labels"])
+    classifier = logistic(1.0).fit(versions["train"]["each"][many], digits.y_train[many])
+    found["logistic"]["many"] = [float(1 - classifier.score(versions["test"]["each"], digits.y_test))]
+    error, precision = neighbors_of_many(codes, digits, config)
+    found["neighbors"]["many"] = [error]
     return found, precision
 
 
@@ -283,18 +290,17 @@ def train_further(encoder, codes, digits, config):
 
     found = {}
     for count in config["labels of a digit"][1:]:
-        if count == "all":
-            found[count] = [after(np.arange(len(y)), settings["rate, all"], settings["updates, all"])]
-            continue
         first, *others = (draw_labels(digits.y_train, count, draw) for draw in range(config["draws"] + 1))
         rate = min(settings["rates"], key=lambda rate: after(first, rate, settings["updates"], "val"))
         found[count] = [after(places, rate, settings["updates"]) for places in others]
+    many = np.arange(len(y))[: config["many labels"]]
+    found["many"] = [after(many, settings["rate, many"], settings["updates, many"])]
     return found
 
 
 def cluster(codes, y):
     """Returns the accuracy of clusters, best matched to the digits, and their normalized mutual information."""
-    clusters = KMeans(len(np.unique(y)), n_init=5, random_state=0).fit_predict(codes)
+    clusters = KMeans(len(np.unique(y)), n_init=3, random_state=0).fit_predict(codes)
     counts = confusion_matrix(y, clusters)
     matched = counts[scipy.optimize.linear_sum_assignment(counts, maximize=True)].sum()
     return {"accuracy": float(matched / len(y)), "information": float(normalized_mutual_info_score(y, clusters))}
@@ -348,7 +354,8 @@ def detect(row, x_train, x_test, y_test):
     if hasattr(row, "reconstruct"):
         score = metrics.squared_error_per_image(x_test, row.reconstruct(x_test))
     else:
-        score = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x_train).kneighbors(x_test)[0][:, 0]
+        search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x_train[:20_000])
+        score = search.kneighbors(x_test)[0][:, 0]
     return float(roc_auc_score(y_test == 9, score))
 
 
@@ -377,7 +384,7 @@ def measure(name, seed, digits, judge, config):
     record["labels"], record["retrieve"] = frozen(codes, known, config)
     test = scaled(codes)["test"]
     record["cluster"] = {scaling: cluster(test[scaling], known.y_test) for scaling in ("one", "each")}
-    if name in NETWORKS and seed in config["further"]["seeds"]:
+    if name in config["further"]["rows"] and seed in config["further"]["seeds"]:
         record["labels"]["further"] = train_further(row.encoder, codes["train"], known, config)
     return record
 
