@@ -23,6 +23,7 @@ LESSONS = (
     "09_adversarial_autoencoder.ipynb",
     "10_anomaly_detection.ipynb",
     "11_sequences.ipynb",
+    "12_representations_at_work.ipynb",
 )
 SECTIONS = (
     "You will be able to",

@@ -54,6 +54,7 @@ AIMS = (
     ("Restore images", "notebooks/04_*", "Repair noise and missing pixels, and compare with the best linear map."),
     ("Generate", "notebooks/08_*", "Codes with a prior, samples, and what a bound on the likelihood does not say."),
     ("Sequences", "notebooks/11_*", "Codes of signals that go on for as long as they like."),
+    ("Use the codes", "notebooks/12_*", "Few labels, clusters, search: which code is best for what."),
     ("Choose a method", "which.md", "What the lessons found, aim by aim."),
     ("Train on more than a laptop", "cluster.md", "Streams, several devices, several machines."),
     ("Teach", "assignments/README.md", "Assignments that grade themselves, and a guide to the lessons."),
