@@ -4,6 +4,7 @@ import itertools
 import json
 import types
 
+import nbformat
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -160,3 +161,30 @@ def test_a_stop_loses_one_record_and_what_is_stored_is_not_measured_again(tmp_pa
     assert stored["full"] == {"records": []}
     representations.run("sample", config)  # another configuration: nothing stored is of use
     assert measured[4:] == [("pixels", 1), ("plain", 1), ("plain", 2)]
+
+
+def test_lesson_shows_and_quotes_the_runs_that_are_stored():
+    stored = json.loads((common.RESULTS / "representations.json").read_text(encoding="utf-8"))
+    notebook = nbformat.read(common.ROOT / "notebooks" / "12_representations_at_work.ipynb", as_version=4)
+    outputs = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+    [table] = [text for text in outputs if text.startswith("task  ")]
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert stored["configuration"] == common.rounded(CONFIG)
+
+    def values(row, *keys):
+        found = [record for record in stored["full"]["records"] if record["row"] == row]
+        for key in keys:
+            found = [each[key] for each in found]
+        return np.array(found)
+
+    for row in ("plain", "denoising", "k-sparse", "contractive", "convolutional", "variational", "adversarial"):
+        rebuild, detect = values(row, "rebuild"), values(row, "detect")
+        assert len(rebuild) == len(CONFIG["seeds"])
+        [line] = [line for line in table.splitlines() if line.startswith(f"{row} ")]
+        assert f" {rebuild.mean():.2f} ± {rebuild.std(ddof=1):.2f} " in line
+        assert f" {detect.mean():.3f} ± {detect.std(ddof=1):.3f} " in line
+    pixels, sparse, convolutional = (
+        100 * values(row, "labels", "logistic", "11").mean() for row in ("pixels", "k-sparse", "convolutional")
+    )
+    assert f"ahead of pixels by {pixels - sparse:.1f} points" in prose
+    assert f"the convolutional one by {pixels - convolutional:.1f}," in prose
