@@ -166,7 +166,7 @@ def test_a_stop_loses_one_record_and_what_is_stored_is_not_measured_again(tmp_pa
 def test_lesson_shows_and_quotes_the_runs_that_are_stored():
     stored = json.loads((common.RESULTS / "representations.json").read_text(encoding="utf-8"))
     notebook = nbformat.read(common.ROOT / "notebooks" / "12_representations_at_work.ipynb", as_version=4)
-    outputs = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+    outputs = ["".join(output.get("text", "") for output in cell.get("outputs", [])) for cell in notebook.cells]
     [table] = [text for text in outputs if text.startswith("task  ")]
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert stored["configuration"] == common.rounded(CONFIG)
