@@ -20,6 +20,7 @@ FIGURES = {
     "08_variational_autoencoder": "de79aef6",
     "09_adversarial_autoencoder": "66fb3e0d",
     "10_anomaly_detection": "e2b0ed58",
+    "12_representations_at_work": "dde3720f",
 }
 
 
