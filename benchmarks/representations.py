@@ -2,8 +2,8 @@
 
 Lesson 12 reads, draws and cites results/representations.json. It holds the configuration and, for the full MNIST set
 and the offline sample, a record for every row and seed, which is stored as soon as it is measured. What is stored under
-the same configuration is not measured again, so the script goes on after a stop; it takes about half an hour of one
-core.
+the same configuration is not measured again, so the script goes on after a stop; it takes about a quarter of an hour of
+one core.
 
 A row is a representation: an encoder, and what else it has of a decoder and a prior. It is fitted once for a seed, to
 digits from 0 to 8, and serves all tasks. Only the task that detects them has nines. A record holds, as far as the row
