@@ -249,8 +249,9 @@ HEAD = """# Benchmarks
 measurements in `benchmarks/results/`; nothing is typed.
 
 `make bench BENCH="longer_samples longer_pretraining"` measures no speed: it trains lessons' models longer than a lesson
-may last, and stores what they draw then and how well they rebuild, for the lessons to show. `make bench BENCH=representations` measures
-every model of the course in the tasks of the lesson on representations, which reads what it stores."""
+may last, and stores what they draw then and how well they rebuild, for the lessons to show.
+`make bench BENCH=representations` measures every model of the course in the tasks of the lesson on representations,
+which reads what it stores."""
 
 
 def make(folder=FOLDER, found=None):
