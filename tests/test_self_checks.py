@@ -277,6 +277,23 @@ WRONG["09"] = {
     'def new_discriminator():\n    return networks.mlp_encoder(2, (128, 128), 2, activation="tanh")': "Its size",
 }
 
+RIGHT["12"] = [
+    "def whitened(codes, known):\n    return PCA(known.shape[1], whiten=True).fit(known).transform(codes)",
+    """
+def whitened(codes, known):
+    values, vectors = np.linalg.eigh(np.cov(known.T))
+    return (codes - known.mean(axis=0)) @ (vectors / np.sqrt(values)) @ vectors.T
+""",
+]
+WRONG["12"] = {
+    "def whitened(codes, known):\n    return (codes - known.mean(axis=0)) / known.std(axis=0)": "still vary together",
+    "whitened = lambda codes, known: PCA(4).fit(known).transform(codes)": "do not get variance 1",
+    "whitened = lambda codes, known: PCA(4, whiten=True).fit_transform(codes)": "by the codes themselves",
+    "whitened = lambda codes, known: PCA(3, whiten=True).fit(known).transform(codes)": "The shape",
+    "whitened = lambda codes, known: codes @ np.linalg.cholesky(np.linalg.inv(np.cov(known.T)))": "The mean",
+    "def whitened(codes, known):\n    PCA(4, whiten=True).fit(known).transform(codes)": "where `return` is missing",
+}
+
 CASES = [(number, code, "") for number, answers in RIGHT.items() for code in answers]
 CASES += [(number, code, message) for number, answers in WRONG.items() for code, message in answers.items()]
 
