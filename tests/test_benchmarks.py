@@ -14,7 +14,16 @@ from packaging.requirements import Requirement
 
 from aelib import models
 from aelib.data import load_mnist
-from benchmarks import common, lesson_time, longer_pretraining, longer_samples, page, penalty_cost, scaling
+from benchmarks import (
+    common,
+    lesson_time,
+    longer_pretraining,
+    longer_samples,
+    page,
+    penalty_cost,
+    photograph_shapes,
+    scaling,
+)
 
 
 def test_page_is_made_from_the_stored_results(tmp_path):
@@ -272,3 +281,41 @@ def test_pins_of_the_comparisons_fit_their_group():
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     for requirement in map(Requirement, groups["bench"]):
         assert requirement.specifier.contains(pins[requirement.name])
+
+
+def test_shapes_of_the_photograph_denoiser_are_trained_as_in_the_lesson():
+    script = ast.parse((common.ROOT / "benchmarks" / "photograph_shapes.py").read_text(encoding="utf-8"))
+    notebook = nbformat.read(common.ROOT / "notebooks" / "13_image_restoration.ipynb", as_version=4)
+    source = "\n".join(lesson_time.source(cell) for cell in notebook.cells if cell.cell_type == "code")
+    lesson = ast.parse(source)
+    for name in ("with_noise", "unchanged", "with_code_of_another"):
+        assert function(script, name) == function(lesson, name)
+    for task in ("denoising", "copying"):
+        steps = photograph_shapes.CONFIG[task][0]["steps"]
+        assert f"train(network, {'with_noise' if task == 'denoising' else 'unchanged'}, steps={steps})" in source
+
+
+def test_shapes_of_the_photograph_denoiser_have_equal_sizes():
+    sizes = [make().count_params() for make in photograph_shapes.SHAPES.values()]
+    assert max(sizes) < 1.003 * min(sizes)
+
+
+def test_noisy_photographs_have_the_noise_of_the_test():
+    """A network that changes nothing leaves the PSNR of the noise, which grey photographs do not cut off."""
+    inputs = keras.Input((None, None, 1))
+    nothing = keras.Model(inputs, keras.layers.Identity()(inputs))
+    found = photograph_shapes.denoised_psnr(nothing, [np.full((60, 70, 3), 0.5), np.full((80, 50, 3), 0.4)], seed=0)
+    assert found == pytest.approx(-20 * np.log10(photograph_shapes.CONFIG["noise of the test"]), abs=0.1)
+
+
+def test_code_of_another_is_the_other_images_code():
+    """Without skips nothing but the code reaches the output, so that the copies change places."""
+    x = np.random.default_rng(0).uniform(size=(3, 16, 16, 1)).astype("float32")
+    network = photograph_shapes.SHAPES["no skips"]()
+    changed = photograph_shapes.with_code_of_another(network, x)
+    np.testing.assert_allclose(changed, np.roll(network(x), 1, axis=0), atol=1e-5)
+    same = np.repeat(x[:1], 3, axis=0)
+    network = photograph_shapes.SHAPES["U-Net"]()
+    np.testing.assert_allclose(photograph_shapes.with_code_of_another(network, same), network(same), atol=1e-5)
+    changed = photograph_shapes.with_code_of_another(network, x)
+    assert np.abs(changed - network(x)).max() > 1e-3  # a code that is not trained does matter

@@ -469,6 +469,7 @@ CASES = {
         name=("unet", "other"),
         **IMAGE_NETWORK,
     ),
+    "networks.photograph_denoiser": Elsewhere("test_networks_stored.py"),
     "networks.recurrent_decoder": Case(
         network_outcome,
         latent_dim=(2, 3),

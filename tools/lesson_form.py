@@ -24,6 +24,7 @@ LESSONS = (
     "10_anomaly_detection.ipynb",
     "11_sequences.ipynb",
     "12_representations_at_work.ipynb",
+    "13_image_restoration.ipynb",
 )
 SECTIONS = (
     "You will be able to",
