@@ -291,7 +291,7 @@ def test_shapes_of_the_photograph_denoiser_are_trained_as_in_the_lesson():
     for name in ("with_noise", "unchanged", "with_code_of_another"):
         assert function(script, name) == function(lesson, name)
     for task in ("denoising", "copying"):
-        steps = photograph_shapes.CONFIG[task][0]["steps"]
+        steps = photograph_shapes.CONFIG[task]["steps"]
         assert f"train(network, {'with_noise' if task == 'denoising' else 'unchanged'}, steps={steps})" in source
 
 
@@ -304,8 +304,10 @@ def test_noisy_photographs_have_the_noise_of_the_test():
     """A network that changes nothing leaves the PSNR of the noise, which grey photographs do not cut off."""
     inputs = keras.Input((None, None, 1))
     nothing = keras.Model(inputs, keras.layers.Identity()(inputs))
-    found = photograph_shapes.denoised_psnr(nothing, [np.full((60, 70, 3), 0.5), np.full((80, 50, 3), 0.4)], seed=0)
-    assert found == pytest.approx(-20 * np.log10(photograph_shapes.CONFIG["noise of the test"]), abs=0.1)
+    photos = [np.full((60, 70, 3), 0.5), np.full((80, 50, 3), 0.4)]
+    for stddev in photograph_shapes.CONFIG["noises of the test, times 255"]:
+        found = photograph_shapes.denoised_psnr(nothing, photos, stddev, seed=0)
+        assert found == pytest.approx(-20 * np.log10(stddev / 255), abs=0.1)
 
 
 def test_code_of_another_is_the_other_images_code():
@@ -319,3 +321,13 @@ def test_code_of_another_is_the_other_images_code():
     np.testing.assert_allclose(photograph_shapes.with_code_of_another(network, same), network(same), atol=1e-5)
     changed = photograph_shapes.with_code_of_another(network, x)
     assert np.abs(changed - network(x)).max() > 1e-3  # a code that is not trained does matter
+
+
+def test_lesson_quotes_the_shapes_of_the_photograph_denoiser_as_they_are_stored():
+    stored = json.loads((common.RESULTS / "photograph_shapes.json").read_text(encoding="utf-8"))
+    notebook = nbformat.read(common.ROOT / "notebooks" / "13_image_restoration.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if "photograph_shapes.json" in cell.source)
+    for stddev in photograph_shapes.CONFIG["noises of the test, times 255"]:
+        for name, scores in stored["denoising"].items():
+            values = scores[f"noise {stddev}"]
+            assert f"| {name} | {stddev}/255 | {' '.join(f'{value:.1f}' for value in values)} |" in text
