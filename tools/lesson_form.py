@@ -25,6 +25,7 @@ LESSONS = (
     "11_sequences.ipynb",
     "12_representations_at_work.ipynb",
     "13_image_restoration.ipynb",
+    "14_energy_based_gan.ipynb",
 )
 SECTIONS = (
     "You will be able to",
