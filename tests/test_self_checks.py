@@ -292,6 +292,30 @@ WRONG["12"] = {
     "whitened = lambda codes, known: PCA(3, whiten=True).fit(known).transform(codes)": "The shape",
     "whitened = lambda codes, known: codes @ np.linalg.cholesky(np.linalg.inv(np.cov(known.T)))": "The mean",
     "def whitened(codes, known):\n    PCA(4, whiten=True).fit(known).transform(codes)": "where `return` is missing",
+RIGHT["14"] = [
+    """
+def pulling_away_term(codes):
+    directions = codes / np.linalg.norm(codes, axis=1, keepdims=True)
+    squares = (directions @ directions.T) ** 2
+    return (np.sum(squares) - len(codes)) / (len(codes) * (len(codes) - 1))
+""",
+    """
+def pulling_away_term(codes):
+    directions = tf.math.l2_normalize(codes, axis=1)
+    squares = tf.matmul(directions, directions, transpose_b=True) ** 2
+    return tf.reduce_mean(squares[~np.eye(len(codes), dtype=bool)])
+""",
+]
+PAIRS = "cosines = (codes / np.linalg.norm(codes, axis=1, keepdims=True)) @ codes.T / np.linalg.norm(codes, axis=1)"
+WRONG["14"] = {
+    f"def pulling_away_term(codes):\n    {PAIRS}\n    return np.mean(cosines**2)": "The term of codes at right angles",
+    f"def pulling_away_term(codes):\n    {PAIRS}\n    return cosines[~np.eye(len(codes), dtype=bool)].mean()": (
+        "two opposite codes is wrong. It has the opposite sign"
+    ),
+    "def pulling_away_term(codes):\n    return ((codes @ codes.T) ** 2)[~np.eye(len(codes), dtype=bool)].mean()": (
+        "The term of equal codes"
+    ),
+    f"def pulling_away_term(codes):\n    {PAIRS}\n    return (cosines**2)[~np.eye(len(codes), dtype=bool)]": "shape",
 }
 
 CASES = [(number, code, "") for number, answers in RIGHT.items() for code in answers]
