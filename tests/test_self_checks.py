@@ -292,6 +292,8 @@ WRONG["12"] = {
     "whitened = lambda codes, known: PCA(3, whiten=True).fit(known).transform(codes)": "The shape",
     "whitened = lambda codes, known: codes @ np.linalg.cholesky(np.linalg.inv(np.cov(known.T)))": "The mean",
     "def whitened(codes, known):\n    PCA(4, whiten=True).fit(known).transform(codes)": "where `return` is missing",
+}
+
 RIGHT["14"] = [
     """
 def pulling_away_term(codes):
