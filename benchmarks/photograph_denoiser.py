@@ -5,8 +5,8 @@ sizes) with Gaussian noise of a standard deviation drawn anew for every patch. T
 aelib/networks/photograph_denoiser.weights.h5, without an optimizer; results/photograph_denoiser.json has their checksum
 and, after each part of the training, the loss and the PSNR on the validation scenes. The seeds are fixed; two machines
 still differ in the last digits of a weight. After each part build/benchmarks/photograph_denoiser.keras is written, from
-which an interrupted run goes on, as that of the stored weights did several times; Keras then shuffles the batches of the
-parts that are left in another order.
+which an interrupted run goes on, as that of the stored weights did several times; Keras then shuffles the batches of
+the parts that are left in another order.
 """
 
 import hashlib
