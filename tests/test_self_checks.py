@@ -320,6 +320,28 @@ WRONG["14"] = {
     f"def pulling_away_term(codes):\n    {PAIRS}\n    return (cosines**2)[~np.eye(len(codes), dtype=bool)]": "shape",
 }
 
+RIGHT["13"] = [
+    """
+def motion_blur(x):
+    padded = tf.pad(x, [[0, 0], [0, 0], [3, 3], [0, 0]], "SYMMETRIC")
+    return tf.nn.conv2d(padded, tf.ones((1, 7, 1, 1)) / 7, strides=1, padding="VALID")
+""",
+    """
+def motion_blur(x):
+    rows = tf.concat([x[:, :, 2::-1], x, x[:, :, :-4:-1]], axis=2)
+    return sum(rows[:, :, place : place + x.shape[2]] for place in range(7)) / 7
+""",
+]
+BLUR = "tf.nn.conv2d(tf.pad(x, [[0, 0], {}, {}, [0, 0]], '{}'), tf.ones(({}, 1, 1)) / 7, 1, 'VALID')"
+WRONG["13"] = {
+    "motion_blur = lambda x: " + BLUR.format([3, 3], [0, 0], "SYMMETRIC", "7, 1"): "It blurs down the columns",
+    "motion_blur = lambda x: " + BLUR.format([0, 0], [3, 3], "CONSTANT", "1, 7"): "takes images for black",
+    "motion_blur = lambda x: " + BLUR.format([0, 0], [3, 3], "REFLECT", "1, 7"): "not mirrored with its own pixels",
+    "motion_blur = lambda x: 7 * " + BLUR.format([0, 0], [3, 3], "SYMMETRIC", "1, 7"): "7",
+    "motion_blur = lambda x: tf.nn.conv2d(x, tf.ones((1, 7, 1, 1)) / 7, 1, 'VALID')": "shape",
+    "motion_blur = lambda x: tf.constant(np.asarray(x))": "No gradient reaches x",
+}
+
 CASES = [(number, code, "") for number, answers in RIGHT.items() for code in answers]
 CASES += [(number, code, message) for number, answers in WRONG.items() for code, message in answers.items()]
 
@@ -343,6 +365,10 @@ def said(number, answer, capsys):
     capsys.readouterr()
     exec(source, names)
     return capsys.readouterr().out
+
+
+def test_every_lesson_has_one():
+    assert sorted(RIGHT) == sorted(WRONG) == [path.name[:2] for path in NOTEBOOKS]
 
 
 @pytest.mark.parametrize("number", RIGHT)
