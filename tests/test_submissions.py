@@ -148,14 +148,15 @@ def test_release_version_needs_no_repair():
 
 def test_changed_deleted_and_doubled_tests_come_back_behind_their_answers():
     notebook = release()
-    tests = [cell for cell in notebook.cells if grading(cell).get("locked")]
-    tests[0].source = "import evil"
-    tests[3].source = "pass"
-    notebook.cells.remove(tests[4])
-    notebook.cells.append(nbformat.from_dict(tests[5]))
+    tests = {grading(cell)["grade_id"]: cell for cell in notebook.cells if grading(cell).get("locked")}
+    tests["linear-setup"].source = "import evil"
+    tests["linear-1-hidden"].source = "pass"
+    notebook.cells.remove(tests["linear-2-visible"])
+    notebook.cells.append(nbformat.from_dict(tests["linear-2-hidden"]))
     repaired, remarks = submissions.repair(notebook, release())
     assert sources(repaired) == sources(release())
-    assert any("linear-1-hidden was changed" in remark for remark in remarks)
+    for name in ("linear-setup", "linear-1-hidden"):
+        assert any(f"{name} was changed" in remark for remark in remarks)
     assert "the cell linear-2-visible is missing" in remarks
     assert "the cell linear-2-hidden is there 2 times" in remarks
 
